@@ -150,6 +150,21 @@ LANDED_LINES = Table(
     columns=(_FILE_ID, _LINE_NO, _invoice_month(), *_LINE_TEXT, *_LINE_PARSED),
 )
 
+PRODUCT_NAMES = Table(
+    schema="raw",
+    name="product_names",
+    grain="One row per month, product and text that stood beside its code; from these each product gets one name.",
+    key=("invoice_month", "stock_code", "description"),
+    month_column="invoice_month",
+    columns=(
+        _stock_code(),
+        _invoice_month(),
+        Column("description", "VARCHAR", "Text without blanks at its edges; null where the lines had none.", nullable=True),
+        Column("line_count", "BIGINT", "Sale lines with a price that carry the text."),
+        Column("unpriced_line_count", "BIGINT", "Other lines that carry the text."),
+    ),
+)
+
 RAW_TRANSACTIONS = Table(
     schema="raw",
     name="raw_transactions",
@@ -476,7 +491,7 @@ CHECK_RESULTS = Table(
     columns=(
         Column("table_name", "VARCHAR", "Table that was checked, with its schema."),
         Column("check_name", "VARCHAR", "Name of the check in the Dagster UI."),
-        Column("invoice_month", "DATE", "First day of the month that was checked."),
+        Column("invoice_month", "DATE", "First day of the month that was checked; null for checks of a whole table.", nullable=True),
         Column("severity", "VARCHAR", "`ERROR` blocks the month, `WARN` reports."),
         Column("is_passed", "BOOLEAN", "The check found nothing wrong."),
         Column("observed", "VARCHAR", "What was found."),
@@ -488,6 +503,7 @@ CHECK_RESULTS = Table(
 TABLES: tuple[Table, ...] = (
     LANDED_FILES,
     LANDED_LINES,
+    PRODUCT_NAMES,
     RAW_TRANSACTIONS,
     TRANSACTIONS,
     QUARANTINE,

@@ -1,0 +1,43 @@
+# Everything sets itself up: Python 3.11+, make and a package index are enough.
+PYTHON ?= python3
+PORT ?= 3000
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+SYNCED := .venv/.synced
+export UV_PYTHON ?= $(PYTHON)
+export UV_PYTHON_DOWNLOADS ?= never
+export DO_NOT_TRACK = 1
+
+.PHONY: help run test test-all lint docs dev
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: $(SYNCED) ## the main job: land (a generated sample if landing/ is empty), refresh every month, publish
+	.venv/bin/retail run
+
+test: $(SYNCED) ## the tests
+	.venv/bin/pytest -q -n auto -m "not slow"
+
+test-all: $(SYNCED) ## the tests, and those that start real processes
+	.venv/bin/pytest -q
+
+lint: $(SYNCED) ## linters, formatters, types, definitions, generated files
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/sqlfluff lint --config dbt_sql/.sqlfluff dbt_sql
+	.venv/bin/python -m retail_assets.documents --check
+	DAGSTER_HOME="$$(.venv/bin/retail home)" VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
+
+docs: $(SYNCED) ## write the files that are generated from the contracts
+	.venv/bin/python -m retail_assets.documents
+
+dev: $(SYNCED) ## the Dagster UI on http://127.0.0.1:3000
+	DAGSTER_HOME="$$(.venv/bin/retail home)" .venv/bin/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+$(SYNCED): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet uv==0.13.9

@@ -1,0 +1,28 @@
+with customer_segments as (
+    select * from {{ source('segments', 'customer_segments') }}
+),
+
+rfm_features as (
+    select * from {{ source('features', 'rfm_features') }}
+),
+
+final as (
+    select
+        customer_segments.snapshot_month,
+        customer_segments.customer_id,
+        customer_segments.segment_id,
+        customer_segments.segment_name,
+        customer_segments.distance,
+        customer_segments.silhouette,
+        rfm_features.recency_days,
+        rfm_features.frequency,
+        rfm_features.monetary,
+        rfm_features.rfm_segment
+    from customer_segments
+    left join rfm_features
+        on
+            customer_segments.snapshot_month = rfm_features.snapshot_month
+            and customer_segments.customer_id = rfm_features.customer_id
+)
+
+select * from final

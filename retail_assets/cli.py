@@ -1,0 +1,166 @@
+"""The command `retail`. Progress goes to stderr, results to stdout.
+
+Exit codes: 0 done and published; 1 a blocking check failed or a file was refused, with what to do; 2 wrong usage.
+Imports stand inside the commands, so that `retail --help` and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retail_assets import months as m
+from retail_assets.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from retail_assets.landing import LandingReport
+
+_DONE, _ATTENTION, _USAGE = 0, 1, 2
+_SAMPLE_LINES = 50_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except SettingsError as error:
+        parser.error(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="retail", description="Customer segments and market baskets from raw retail transactions.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    at_home = argparse.ArgumentParser(add_help=False)
+    at_home.add_argument("--home", type=Path, metavar="DIR", help="folder of everything that is written (default: RETAIL_HOME or ./data)")
+
+    run = commands.add_parser("run", parents=[at_home], help="land files, refresh months, publish")
+    run.add_argument("--landing", type=Path, metavar="DIR", help="folder of the files to read (default: HOME/landing)")
+    run.add_argument("--months", type=_months, metavar="MONTHS", help="2011-03 or 2011-01:2011-03 (default: every landed month)")
+    run.set_defaults(command=_run)
+
+    sample = commands.add_parser("sample", help="write a generated sample, for trying things out")
+    sample.add_argument("--lines", type=int, default=_SAMPLE_LINES, help=f"number of lines (default: {_SAMPLE_LINES})")
+    sample.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
+    sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    sample.set_defaults(command=_sample)
+
+    commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
+    commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
+    commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
+    return parser
+
+
+def _months(text: str) -> list[date]:
+    try:
+        return m.parse_range(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings, with what the command line says over the environment; the environment of child processes follows."""
+    from retail_assets import home  # noqa: PLC0415
+
+    for name in ("home", "landing"):
+        if value := getattr(options, name, None):
+            os.environ[f"RETAIL_{name.upper()}"] = str(value.absolute())
+    settings = Settings.from_environment()
+    if settings.landing and not settings.landing.is_dir():
+        raise SettingsError(f"The landing folder {settings.landing} does not exist.")
+    home.prepare(settings)
+    return settings
+
+
+def _run(options: argparse.Namespace) -> int:
+    from retail_assets import pipeline, summary  # noqa: PLC0415
+
+    started = time.monotonic()
+    settings = _settings(options)
+    _land_sample_if_empty(settings)
+    report = pipeline.land(settings)
+    if not report.months:
+        _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
+        return _ATTENTION
+    if options.months and (unknown := [m.label(month) for month in options.months if month not in report.months]):
+        _say(f"No lines have landed for {', '.join(unknown)}. Landed months: {m.window_label(list(report.months))}.")
+        return _USAGE
+    months = options.months or m.window(report.months[0], report.months[-1])
+    succeeded, failures = pipeline.refresh(months)
+    if not succeeded:
+        _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
+        return _ATTENTION
+    print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
+    if report.refused:
+        _say(*_refusals(report))
+    return _ATTENTION if report.refused else _DONE
+
+
+def _land_sample_if_empty(settings: Settings) -> None:
+    from retail_assets.lib import sample  # noqa: PLC0415
+
+    if settings.landing or any(settings.landing_dir.iterdir()) or settings.warehouse_path.exists():
+        return
+    _say(f"{settings.landing_dir} is empty: landing a generated sample of {_SAMPLE_LINES:,} lines. Put your own files there to replace it.")
+    sample.write(sample.generate(_SAMPLE_LINES), settings.landing_dir)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from retail_assets.lib import sample  # noqa: PLC0415
+
+    try:
+        paths = sample.write(sample.generate(options.lines, options.seed), options.out)
+    except (ValueError, FileExistsError) as error:
+        _say(str(error))
+        return _USAGE
+    print(f"{options.lines:,} lines in {len(paths)} files in {options.out}")  # noqa: T201
+    return _DONE
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from retail_assets import pipeline  # noqa: PLC0415
+
+    settings = _settings(options)
+    succeeded, failures = pipeline.publish()
+    if not succeeded:
+        _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures))
+        return _ATTENTION
+    print(settings.serving_dir / "retail.duckdb")  # noqa: T201
+    return _DONE
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from retail_assets import publication  # noqa: PLC0415
+
+    try:
+        directory = publication.rollback(_settings(options))
+    except publication.PublicationRefusedError as error:
+        _say(str(error))
+        return _ATTENTION
+    print(f"Readers see the publication {directory.name} again.")  # noqa: T201
+    return _DONE
+
+
+def _home(options: argparse.Namespace) -> int:
+    print(_settings(options).dagster_home)  # noqa: T201
+    return _DONE
+
+
+def _refusals(report: LandingReport) -> list[str]:
+    if not report.refused:
+        return []
+    return [f"{len(report.refused)} files were refused; the others were used:", *(f"  {file.file_name}: {file.reason}" for file in report.refused)]
+
+
+def _say(*lines: str) -> None:
+    """Lines for people, on stderr, with nothing in them that a terminal would act on."""
+    from retail_assets.summary import printable  # noqa: PLC0415
+
+    print(printable("\n".join(lines)), file=sys.stderr)  # noqa: T201

@@ -1,0 +1,32 @@
+"""Where the dbt project is, and its manifest, parsed again only when a file of the project is newer."""
+
+import sys
+from pathlib import Path
+
+from dagster_dbt import DbtCliResource, DbtProject
+
+from retail_assets.settings import DBT_PROJECT_DIR
+
+DBT_PROJECT = DbtProject(project_dir=DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR)
+
+_SOURCE_FOLDERS = ("models", "seeds", "macros", "tests")
+
+
+def dbt_resource() -> DbtCliResource:
+    """Dbt from the environment of this Python, whether or not that environment is on the PATH."""
+    beside_python = Path(sys.executable).with_name("dbt")
+    return DbtCliResource(project_dir=DBT_PROJECT, dbt_executable=str(beside_python) if beside_python.exists() else "dbt")
+
+
+def current_manifest() -> Path:
+    """The path of a manifest that is as new as the project. dagster-dbt's own preparer acts under `dagster dev` only, and then always."""
+    if not _is_current(DBT_PROJECT.manifest_path):
+        dbt_resource().cli(["parse", "--quiet"], target_path=DBT_PROJECT.manifest_path.parent).wait()
+    return DBT_PROJECT.manifest_path
+
+
+def _is_current(manifest: Path) -> bool:
+    if not manifest.exists():
+        return False
+    sources = [*DBT_PROJECT_DIR.glob("*.yml"), *(path for folder in _SOURCE_FOLDERS for path in (DBT_PROJECT_DIR / folder).rglob("*"))]
+    return manifest.stat().st_mtime >= max(path.stat().st_mtime for path in sources)

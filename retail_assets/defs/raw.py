@@ -1,0 +1,115 @@
+"""raw: every line of every landed file, as it came. Nothing is judged here: what a line means is decided in `core`."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import duckdb
+
+from retail_assets import landing, quality
+from retail_assets import months as m
+from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
+from retail_assets.monthly import POOL, Frames, check_spec, key_of, monthly_asset, table_spec
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Warehouse, read
+
+_LANDING_TABLES = (LANDED_FILES, LANDED_LINES, PRODUCT_NAMES)
+_LANDING_DESCRIPTION = """
+Reads every new or changed file of the landing folder once. A file is known by the hash of its content: landed twice, it counts once; landed again
+under its name with new content, it replaces its old lines. A file that cannot be read is refused by name and reason, and the others go on.
+"""
+
+no_file_refused = quality.Check(
+    name="no_file_refused",
+    table=LANDED_FILES,
+    description="Every file of the landing folder could be read.",
+    query="""
+        select
+            coalesce(string_agg(file_name || ': ' || reason, ' | ' order by file_name), 'none refused') as observed,
+            'none refused' as expected
+        from raw.landed_files
+        where status = 'refused'
+    """,
+    recovery="Mend each file as its reason says and land it again, or take it out of the landing folder.",
+    severity="WARN",
+    by_month=False,
+)
+
+
+@dg.multi_asset(
+    name="raw__landing",
+    specs=[table_spec(table, _LANDING_DESCRIPTION, [], {"csv"}) for table in _LANDING_TABLES],
+    check_specs=[check_spec(no_file_refused)],
+    pool=POOL,
+)
+def landing_assets(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Land the files of the landing folder."""
+    settings.landing_dir.mkdir(parents=True, exist_ok=True)
+    with warehouse.get_connection() as connection:
+        report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
+        checked = quality.run(connection, no_file_refused)
+        quality.store(connection, [checked])
+    landing.write_months(settings.months_path, report.months)
+    for file in report.refused:
+        context.log.warning("refused %s: %s", file.file_name, file.reason)
+    yield dg.AssetCheckResult(
+        passed=checked.is_passed,
+        asset_key=key_of(LANDED_FILES),
+        check_name=no_file_refused.name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=checked.observed,
+        metadata={"recovery": no_file_refused.recovery},
+    )
+    metadata: dict[str, dg.MetadataValue | int | str | list[str]] = {
+        "files": len(report.landed),
+        "files_read_now": len(report.read_files),
+        "files_refused": len(report.refused),
+        "lines": sum(file.line_count for file in report.landed),
+        "months": m.window_label(list(report.months)),
+        "touched_months": [m.label(month) for month in report.touched_months],
+    }
+    yield from (dg.MaterializeResult(asset_key=key_of(table), metadata=metadata) for table in _LANDING_TABLES)
+
+
+every_landed_line_is_here = quality.Check(
+    name="every_landed_line_is_here",
+    table=RAW_TRANSACTIONS,
+    description="The month holds exactly the lines of the landed files, none lost and none doubled.",
+    query="""
+        with landed as (
+            select count(*) as line_count
+            from raw.landed_lines
+            where invoice_month = $month and file_id in (select file_id from raw.landed_files where status = 'landed')
+        ),
+        stored as (
+            select count(*) as line_count
+            from raw.raw_transactions
+            where invoice_month = $month
+        )
+        select stored.line_count as observed, landed.line_count as expected
+        from stored cross join landed
+    """,
+    recovery="Materialize raw/landed_files, then the month again.",
+)
+
+
+@monthly_asset(tables=[RAW_TRANSACTIONS], deps=[LANDED_FILES, LANDED_LINES], checks=[every_landed_line_is_here], kinds=frozenset({"sql"}))
+def raw_transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:  # noqa: ARG001 - one signature for all
+    """The lines of the month from all landed files: eight fields of text as they came, and beside them what could be read.
+
+    A line without a readable date belongs to the month of the line before it in its file, so that no line is lost.
+    """
+    query = """
+        select
+            landed_lines.invoice_month,
+            landed_lines.file_id,
+            landed_files.file_name,
+            landed_lines.* exclude (invoice_month, file_id)
+        from raw.landed_lines
+        inner join raw.landed_files on landed_lines.file_id = landed_files.file_id
+        where landed_lines.invoice_month = $month and landed_files.status = 'landed'
+        order by landed_files.file_name, landed_lines.line_no
+    """
+    return {RAW_TRANSACTIONS: read(connection, query, {"month": month})}

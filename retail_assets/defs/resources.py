@@ -1,0 +1,29 @@
+"""Resources: the settings, the warehouse and dbt. Read from the environment when the code location loads."""
+
+import dagster as dg
+
+from retail_assets.dbt_project import dbt_resource
+from retail_assets.progress import progress_logger
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Warehouse
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """What the assets get from outside."""
+    settings = Settings.from_environment()
+    connection_config = {"memory_limit": settings.memory_limit} if settings.memory_limit else {}
+    return dg.Definitions(
+        resources={
+            "settings": settings,
+            "warehouse": Warehouse(
+                database=str(settings.warehouse_path),
+                connection_config=connection_config,
+                lock_timeout_seconds=settings.lock_timeout_seconds,
+            ),
+            "dbt": dbt_resource(),
+        },
+        loggers={"console": dg.colored_console_logger, "progress": progress_logger},
+        # In one process by default: a process per step costs seconds each and wins nothing where one writer at a time is the rule.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,218 @@
+"""Which files count: what lies in the landing folder against what was landed before, by name and content.
+
+A content counts once, under the first name it came with. New content under a name replaces the old one. A file that was taken away after it landed
+still counts: emptying the folder is housekeeping, not a correction. How a file is read stands in `lib/parsing.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from retail_assets import months as m
+from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES
+from retail_assets.lib import cleaning, parsing
+from retail_assets.warehouse import append, read, read_months, replace_month, transaction
+
+READERS: Final = {".csv": parsing.read_csv, ".tsv": parsing.read_csv, ".txt": parsing.read_csv}
+"""Kinds of file that are read, by suffix."""
+
+_LINES_PER_BATCH: Final = 500_000
+"""Files are parsed together up to this many lines: few passes over many small files, bounded memory over large ones."""
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One row of `raw.landed_files`."""
+
+    file_name: str
+    file_id: str
+    size_bytes: int
+    landed_at: datetime
+    status: str = "landed"
+    reason: str | None = None
+    line_count: int = 0
+    months: tuple[date, ...] = ()
+    encoding: str | None = None
+    date_format: str | None = None
+
+
+@dataclass(frozen=True)
+class LandingReport:
+    """What a landing did: every known file, the months whose lines changed, and the names of the files it read."""
+
+    files: tuple[LandedFile, ...]
+    touched_months: tuple[date, ...]
+    read_files: tuple[str, ...] = field(default=())
+
+    @property
+    def refused(self) -> tuple[LandedFile, ...]:
+        """Files that could not be read."""
+        return tuple(file for file in self.files if file.status == "refused")
+
+    @property
+    def landed(self) -> tuple[LandedFile, ...]:
+        """Files whose lines count."""
+        return tuple(file for file in self.files if file.status == "landed")
+
+    @property
+    def months(self) -> tuple[date, ...]:
+        """Every month that has lines, in order."""
+        return tuple(sorted({month for file in self.landed for month in file.months}))
+
+
+def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: datetime, date_order: parsing.DateOrder = "auto") -> LandingReport:
+    """Bring `raw.landed_files`, `raw.landed_lines` and `raw.product_names` up to date with the landing folder, in one transaction.
+
+    Args:
+        connection: A connection to the warehouse.
+        landing_dir: The folder; files in folders below it count too, hidden ones do not.
+        seen_at: The time noted beside contents seen for the first time, in UTC.
+        date_order: See `parsing.parse_lines`.
+    """
+    before = _known_files(connection)
+    current = decide(before, find_files(landing_dir, seen_at))
+    had_lines = {file.file_id for file in before if file.status == "landed"}
+    wanted = {file.file_id: file for file in current if file.status == "landed" and file.file_id not in had_lines}
+    outcomes: dict[str, LandedFile] = {}
+    with transaction(connection):
+        for batch in _batches(landing_dir, wanted.values()):
+            outcomes |= _read_batch(connection, batch, date_order)
+        after = tuple(
+            replace(outcomes[file.file_id], file_name=file.file_name, status=_status(file, outcomes)) if file.file_id in outcomes else file
+            for file in current
+        )
+        gone = had_lines - {file.file_id for file in after if file.status == "landed"}
+        connection.execute(f"delete from {LANDED_LINES.full_name} where list_contains($gone, file_id)", {"gone": sorted(gone)})  # noqa: S608
+        connection.execute(f"delete from {LANDED_FILES.full_name}")  # noqa: S608 - names are our contracts
+        append(connection, LANDED_FILES, _frame(after))
+        touched = _touched(before, after)
+        for month in touched:
+            replace_month(connection, PRODUCT_NAMES, month, cleaning.product_names(read_months(connection, LANDED_LINES, month, month)))
+    return LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+
+
+def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
+    """The files of the landing folder with hash and size, in the order of their names."""
+    paths = sorted(
+        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
+    )
+    return [
+        LandedFile(file_name=path.relative_to(landing_dir).as_posix(), file_id=_sha256(path), size_bytes=path.stat().st_size, landed_at=seen_at)
+        for path in paths
+    ]
+
+
+def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
+    """Which contents count, from what was known and what lies in the folder now: every file with its new status, in the order of names.
+
+    A refused content stays refused until it is landed with other content, or under a name whose suffix says another kind.
+    """
+    by_key = {(file.file_name, file.file_id): file for file in known}
+    current_id = {file.file_name: file.file_id for file in by_key.values() if file.status != "superseded"}
+    for file in found:
+        by_key.setdefault((file.file_name, file.file_id), file)
+        current_id[file.file_name] = file.file_id
+    owners: dict[str, str] = {}
+    for file in sorted(by_key.values(), key=lambda file: (file.landed_at, file.file_name)):
+        if file.status != "refused" and current_id[file.file_name] == file.file_id:
+            owners.setdefault(file.file_id, file.file_name)
+    return tuple(
+        replace(file, status=_decide_status(file, current_id, owners))
+        for file in sorted(by_key.values(), key=lambda file: (file.file_name, file.landed_at))
+    )
+
+
+def write_months(path: Path, months: Iterable[date]) -> None:
+    """Note the first and last landed month where the code location finds them when it loads; atomically."""
+    ordered = sorted(months)
+    if ordered:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
+        temporary.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _decide_status(file: LandedFile, current_id: dict[str, str], owners: dict[str, str]) -> str:
+    if current_id[file.file_name] != file.file_id:
+        return "superseded"
+    if file.status == "refused":
+        return "refused"
+    return "landed" if owners[file.file_id] == file.file_name else "duplicate"
+
+
+def _status(file: LandedFile, outcomes: dict[str, LandedFile]) -> str:
+    return "refused" if outcomes[file.file_id].status == "refused" else file.status
+
+
+def _known_files(connection: duckdb.DuckDBPyConnection) -> list[LandedFile]:
+    rows = read(connection, f"select * from {LANDED_FILES.full_name} order by file_name, landed_at").to_dicts()  # noqa: S608
+    return [LandedFile(**{**row, "months": tuple(row["months"])}) for row in rows]
+
+
+def _frame(files: Iterable[LandedFile]) -> pl.DataFrame:
+    rows = [{**vars(file), "months": list(file.months)} for file in files]
+    return pl.DataFrame(rows, schema=LANDED_FILES.polars_schema)
+
+
+def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple[date, ...]:
+    """Months whose lines changed: those of contents that count now and did not, or did and do not any more."""
+    counted_before, counted_after = ({file.file_id: file.months for file in files if file.status == "landed"} for files in (before, after))
+    changed = counted_before.keys() ^ counted_after.keys()
+    return tuple(sorted({month for file_id in changed for month in (counted_before | counted_after)[file_id]}))
+
+
+@dataclass(frozen=True)
+class _Read:
+    file: LandedFile
+    lines: pl.DataFrame
+
+
+def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_Read]]:
+    """Read files in order, handing them on whenever enough lines have come together."""
+    batch: list[_Read] = []
+    for file in files:
+        batch.append(_read_file(landing_dir, file))
+        if sum(item.lines.height for item in batch) >= _LINES_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read_file(landing_dir: Path, file: LandedFile) -> _Read:
+    path = landing_dir / file.file_name
+    reader = READERS.get(path.suffix.lower())
+    try:
+        if reader is None:
+            raise parsing.RefusedFileError(f"Files of the kind {path.suffix or '(no suffix)'!r} are not read. Kinds that are: {', '.join(READERS)}.")
+        text = reader(path.read_bytes())
+    except (parsing.RefusedFileError, OSError) as error:
+        return _Read(replace(file, status="refused", reason=str(error)), pl.DataFrame(schema=parsing.TEXT_SCHEMA))
+    return _Read(replace(file, encoding=text.encoding, line_count=text.lines.height), text.lines)
+
+
+def _read_batch(connection: duckdb.DuckDBPyConnection, batch: list[_Read], date_order: parsing.DateOrder) -> dict[str, LandedFile]:
+    """Parse and store the lines of some files; what became of each, by its id."""
+    read_files = {item.file.file_id: item.file for item in batch}
+    lines = pl.concat([item.lines.with_columns(file_id=pl.lit(item.file.file_id)) for item in batch])
+    parsed = parsing.parse_lines(lines, date_order)
+    append(connection, LANDED_LINES, parsed.lines)
+    months = dict(parsed.lines.group_by("file_id").agg(pl.col("invoice_month").unique().sort()).iter_rows())
+    for file_id, reason in parsed.refused.items():
+        read_files[file_id] = replace(read_files[file_id], status="refused", reason=reason, line_count=0)
+    for file_id, date_format in parsed.date_formats.items():
+        read_files[file_id] = replace(read_files[file_id], date_format=date_format, months=tuple(months[file_id]))
+    return read_files

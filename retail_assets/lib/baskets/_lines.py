@@ -1,0 +1,123 @@
+"""Baskets as frames and as integers: what counts as a basket, and the coding every algorithm of this package works on.
+
+No mining, no statistics and no thresholds on support in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+LINES_SCHEMA = {"basket_id": pl.String(), "item": pl.String()}
+
+
+def baskets(transactions: pl.DataFrame, min_items: int = 2) -> pl.DataFrame:
+    """The baskets of shoppers: the distinct products of every sale invoice that holds at least `min_items` of them.
+
+    Batch orders are left out: an invoice of many web-shop orders makes every pair of its products look associated.
+
+    Args:
+        transactions: Lines of `core.transactions`; read are `invoice_no`, `stock_code`, `is_return` and `is_batch_order`.
+        min_items: Fewest distinct products of a basket. Baskets of one product lower every support and teach nothing about pairs.
+
+    Returns:
+        One row per basket and product: `basket_id` (the invoice number) and `item` (the stock code), sorted by both.
+
+    Raises:
+        ValueError: `min_items` is below 1, or a column is missing or holds nulls.
+    """
+    if min_items < 1:
+        raise ValueError(f"min_items is {min_items}; a basket holds at least 1 product.")
+    check_columns(transactions, ("invoice_no", "stock_code", "is_return", "is_batch_order"), frame="transactions")
+    return (
+        transactions.filter(~pl.col("is_return") & ~pl.col("is_batch_order"))
+        .select(basket_id="invoice_no", item="stock_code")
+        .unique()
+        .filter(pl.len().over("basket_id") >= min_items)
+        .sort("basket_id", "item")
+    )
+
+
+def check_columns(frame_value: pl.DataFrame, required: Iterable[str], *, frame: str) -> None:
+    """Refuse a frame that lacks a required column or holds nulls in one, naming the column and the remedy."""
+    required = tuple(required)
+    if missing := [name for name in required if name not in frame_value.columns]:
+        raise ValueError(f"{frame} lacks {missing}; it needs the columns {list(required)} and has {frame_value.columns}.")
+    if nulls := {name: count for name in required if (count := frame_value[name].null_count())}:
+        raise ValueError(f"{frame} holds nulls: {nulls}; drop these rows or repair them first, a null is neither a product nor a basket.")
+
+
+@dataclass(frozen=True)
+class CodedLines:
+    """Distinct basket lines as integers, ordered by (`basket`, `item`).
+
+    Item codes follow the sorted order of `names`, so that sorting codes sorts names. Basket codes carry no meaning.
+    """
+
+    names: pl.Series
+    """Names of the items, sorted; the position is the item's code."""
+    basket: NDArray[np.int32]
+    """Basket code of every line."""
+    item: NDArray[np.int32]
+    """Item code of every line."""
+    basket_count: int
+    """Number of baskets, the denominator of every support."""
+
+    @property
+    def item_count(self) -> int:
+        """Number of distinct items."""
+        return len(self.names)
+
+    @cached_property
+    def baskets_per_item(self) -> NDArray[np.int64]:
+        """In how many baskets each item is, by item code."""
+        return np.bincount(self.item, minlength=self.item_count)
+
+    @cached_property
+    def items_per_basket(self) -> NDArray[np.int64]:
+        """How many items each basket holds, by basket code."""
+        return np.bincount(self.basket, minlength=self.basket_count)
+
+
+def code_lines(lines: pl.DataFrame) -> CodedLines:
+    """Code `lines` (`basket_id` of any type, `item`); repeated lines count once.
+
+    Raises:
+        ValueError: A column is missing or holds nulls.
+    """
+    check_columns(lines, ("basket_id", "item"), frame="lines")
+    items = lines["item"].cast(pl.String)
+    names = items.unique().sort()
+    baskets_seen = lines.select(pl.col("basket_id").unique(maintain_order=True)).with_row_index("code")
+    basket = lines.select("basket_id").join(baskets_seen, on="basket_id", how="left", maintain_order="left")["code"].to_numpy()
+    item = items.cast(pl.Enum(names)).to_physical().to_numpy()
+    # One integer per line sorts many times faster than a pair of columns, and than np.unique, which hashes.
+    width = max(len(names), 1)
+    key = np.sort(basket.astype(np.int64) * width + item)
+    basket_codes, item_codes = np.divmod(key[np.diff(key, prepend=-1) > 0], width)
+    return CodedLines(names, basket_codes.astype(np.int32), item_codes.astype(np.int32), len(baskets_seen))
+
+
+def name_lists(codes: NDArray[np.integer], names: pl.Series) -> pl.Series:
+    """A matrix of item codes, one itemset per row, as lists of names in the order of the columns."""
+    return names.gather(codes.ravel()).reshape(codes.shape).arr.to_list()
+
+
+def spans(costs: NDArray[np.integer], budget: int) -> Iterable[tuple[int, int]]:
+    """Cut 0..len(costs) into consecutive half-open spans that cost at most `budget` each; a single dearer element stands alone."""
+    ends = np.cumsum(costs, dtype=np.int64)
+    start = 0
+    while start < len(ends):
+        spent = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, spent + budget, side="right")))
+        yield start, stop
+        start = stop

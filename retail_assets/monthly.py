@@ -1,0 +1,233 @@
+"""How an asset with months is made: `monthly_asset` turns a function that builds the frames of one month into a Dagster asset.
+
+It loops over the months of the run (one, or a range in one run), writes each month whole in one transaction with its checks inside, and reports rows
+and seconds by month. What a month consists of is no business of this file.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from retail_assets import months as m
+from retail_assets import quality
+from retail_assets.contracts import Table
+from retail_assets.partitions import month_of, monthly_partitions
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Warehouse, replace_month, transaction
+
+OWNERS = ["team:data-engineering"]
+POOL = "warehouse"
+"""One writer at a time: every step that opens the warehouse is in this pool, whose limit is 1."""
+
+Frames = Mapping[Table, pl.DataFrame]
+BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
+Dependency = Table | dg.AssetDep
+
+_PREVIEW_ROWS = 5
+_PREVIEW_TEXT = 60
+
+
+def key_of(table: Table) -> dg.AssetKey:
+    """Asset keys mirror storage: `core/transactions` is the table `core.transactions`."""
+    return dg.AssetKey([table.schema, table.name])
+
+
+def with_snapshot_month(frame: pl.DataFrame, table: Table, month: date) -> pl.DataFrame:
+    """The frame of a snapshot with its month, columns in the order of the table."""
+    return frame.with_columns(pl.lit(month, pl.Date).alias("snapshot_month")).select(table.polars_schema.names())
+
+
+def table_spec(table: Table, description: str | None, deps: Sequence[Dependency], kinds: set[str]) -> dg.AssetSpec:
+    """What the UI shows of a table: description, owner, kinds, group, column schema with comments."""
+    return dg.AssetSpec(
+        key_of(table),
+        deps=[dep if isinstance(dep, dg.AssetDep) else key_of(dep) for dep in deps],
+        description=f"{table.grain}\n\n{inspect.cleandoc(description or '')}",
+        group_name=table.schema,
+        owners=OWNERS,
+        kinds={"duckdb", *kinds},
+        metadata={
+            "dagster/table_name": f"retail.{table.full_name}",
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(
+                        column.name,
+                        column.type,
+                        description=column.comment,
+                        constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=(column.name,) == table.key),
+                    )
+                    for column in table.columns
+                ]
+            ),
+            "key": ", ".join(table.key),
+        },
+    )
+
+
+def check_spec(check: quality.Check) -> dg.AssetCheckSpec:
+    """A check as Dagster knows it."""
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=key_of(check.table),
+        description=check.description,
+        blocking=check.severity == "ERROR",
+        metadata={"recovery": check.recovery},
+    )
+
+
+def monthly_asset(
+    *, tables: Sequence[Table], deps: Sequence[Dependency], checks: Sequence[quality.Check] = (), kinds: frozenset[str] = frozenset({"polars"})
+) -> Callable[[BuildMonth], dg.AssetsDefinition]:
+    """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset."""
+    all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
+
+    def decorate(build: BuildMonth) -> dg.AssetsDefinition:
+        @dg.multi_asset(
+            name=f"{tables[0].schema}__{tables[0].name}",
+            specs=[table_spec(table, build.__doc__, deps, set(kinds)) for table in tables],
+            check_specs=[check_spec(check) for check in all_checks],
+            partitions_def=monthly_partitions(),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            pool=POOL,
+        )
+        def refresh(
+            context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+        ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+            months = [month_of(key) for key in context.partition_keys]
+            with warehouse.get_connection() as connection:
+                outcomes = [_refresh_month(context, connection, month, settings, build, all_checks) for month in months]
+            yield from (_check_result(check, outcomes) for check in all_checks)
+            _stop_if_blocked(context, tables, outcomes)
+            yield from (dg.MaterializeResult(asset_key=key_of(table), metadata=_metadata(table, outcomes)) for table in tables)
+
+        return refresh
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    month: date
+    results: list[quality.Result]
+    seconds: float
+    row_counts: dict[Table, int] = field(default_factory=dict)
+    preview: dict[Table, pl.DataFrame] = field(default_factory=dict)
+
+    @property
+    def is_blocked(self) -> bool:
+        return any(result.is_blocking for result in self.results)
+
+
+class _MonthBlockedError(Exception):
+    """Leaves the transaction of a month whose ERROR check failed."""
+
+
+def _refresh_month(
+    context: dg.AssetExecutionContext,
+    connection: duckdb.DuckDBPyConnection,
+    month: date,
+    settings: Settings,
+    build: BuildMonth,
+    checks: Sequence[quality.Check],
+) -> _Outcome:
+    """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was."""
+    started = time.perf_counter()
+    results: list[quality.Result] = []
+    frames: Frames = {}
+    try:
+        with transaction(connection):
+            frames = build(connection, month, settings)
+            for table, frame in frames.items():
+                replace_month(connection, table, month, frame)
+            results += [quality.run(connection, check, month) for check in checks]
+            if any(result.is_blocking for result in results):
+                raise _MonthBlockedError
+    except _MonthBlockedError:
+        pass
+    quality.store(connection, results)
+    outcome = _Outcome(
+        month=month,
+        results=results,
+        seconds=time.perf_counter() - started,
+        row_counts={table: frame.height for table, frame in frames.items()},
+        preview={table: frame.head(_PREVIEW_ROWS) for table, frame in frames.items()},
+    )
+    state = "refused by a check" if outcome.is_blocked else ", ".join(f"{count:,} {table.name}" for table, count in outcome.row_counts.items())
+    context.log.info("%s: %s in %.2f s", m.label(month), state, outcome.seconds)
+    if not outcome.is_blocked:
+        for table, count in outcome.row_counts.items():
+            context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": outcome.seconds}, key_of(table), month.isoformat())
+    return outcome
+
+
+def _check_result(check: quality.Check, outcomes: list[_Outcome]) -> dg.AssetCheckResult:
+    results = [result for outcome in outcomes for result in outcome.results if result.check is check]
+    failed = [result for result in results if not result.is_passed]
+    return dg.AssetCheckResult(
+        passed=not failed,
+        asset_key=key_of(check.table),
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity(check.severity),
+        description=_describe_failures(check, failed) if failed else f"{len(results)} of {len(results)} months passed.",
+        metadata={
+            "months": dg.TableMetadataValue(
+                [
+                    dg.TableRecord(
+                        {"month": m.label(result.month) if result.month else "all", "observed": result.observed, "expected": result.expected}
+                    )
+                    for result in failed or results
+                ],
+                schema=dg.TableSchema([dg.TableColumn("month"), dg.TableColumn("observed"), dg.TableColumn("expected")]),
+            ),
+            **({"recovery": check.recovery} if failed else {}),
+        },
+    )
+
+
+def _describe_failures(check: quality.Check, failed: list[quality.Result]) -> str:
+    first = failed[0]
+    where = ", ".join(m.label(result.month) if result.month else "the whole table" for result in failed)
+    return f"Failed for {where}: observed {first.observed}, expected {first.expected}. {check.recovery}"
+
+
+def _stop_if_blocked(context: dg.AssetExecutionContext, tables: Sequence[Table], outcomes: list[_Outcome]) -> None:
+    """Fail the step where a month was refused. The months that were written count as materialized all the same."""
+    blocked = [outcome for outcome in outcomes if outcome.is_blocked]
+    if not blocked:
+        return
+    for outcome in outcomes:
+        if not outcome.is_blocked:
+            for table in tables:
+                context.log_event(dg.AssetMaterialization(key_of(table), partition=outcome.month.isoformat()))
+    failures = [result for outcome in blocked for result in outcome.results if result.is_blocking]
+    raise dg.Failure(
+        description="; ".join(f"{result.check.table.full_name} {m.label(outcome.month)}" for outcome in blocked for result in outcome.results[:1])
+        + " not written: "
+        + "; ".join(f"{result.check.name} observed {result.observed}, expected {result.expected}. {result.check.recovery}" for result in failures),
+        allow_retries=False,
+    )
+
+
+def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataValue]:
+    return {
+        "months": dg.MetadataValue.text(m.window_label([outcome.month for outcome in outcomes])),
+        "rows": dg.MetadataValue.int(sum(outcome.row_counts.get(table, 0) for outcome in outcomes)),
+        "preview": dg.MetadataValue.md(preview(outcomes[-1].preview.get(table, pl.DataFrame()))),
+    }
+
+
+def preview(frame: pl.DataFrame) -> str:
+    """The first rows as a Markdown table. Texts come from users: what Markdown or HTML would act on is taken out of force."""
+
+    def show(value: object) -> str:
+        text = " ".join(str("" if value is None else value).split())[:_PREVIEW_TEXT]
+        return "".join(f"&#{ord(letter)};" if letter in "|<>&`*_[]\\" else letter for letter in text)
+
+    rows = [frame.columns, ["---"] * frame.width, *([show(value) for value in row] for row in frame.head(_PREVIEW_ROWS).rows())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

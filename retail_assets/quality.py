@@ -1,0 +1,144 @@
+"""Checks on tables: questions with one right answer, asked in SQL inside the transaction that writes a month, before it commits.
+
+An ERROR check that fails rolls the month back, so bad rows never become visible; a WARN check reports. Every result is kept by month in
+`quality.check_results`. The checks of each table stand beside its asset in `defs/`; the ones every table has stand here. No Dagster in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+import duckdb
+import polars as pl
+
+from retail_assets.contracts import CHECK_RESULTS, Table
+from retail_assets.warehouse import append, read, transaction
+
+Severity = Literal["ERROR", "WARN"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a table. Its query gives one row, `observed` and `expected`; it passes where both are the same.
+
+    Attributes:
+        name: Name in the Dagster UI and in `quality.check_results`.
+        table: The table it speaks of.
+        description: What it asks.
+        query: SQL with the parameter `$month` (where `by_month`) and those of `parameters`.
+        recovery: What a person does when it fails.
+        severity: `ERROR` blocks, `WARN` reports.
+        by_month: The query takes `$month`; else it speaks of the whole table.
+    """
+
+    name: str
+    table: Table
+    description: str
+    query: str
+    recovery: str
+    severity: Severity = "ERROR"
+    by_month: bool = True
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found in a month (None: in the whole table)."""
+
+    check: Check
+    month: date | None
+    observed: str
+    expected: str
+
+    @property
+    def is_passed(self) -> bool:
+        """Found what was expected."""
+        return self.observed == self.expected
+
+    @property
+    def is_blocking(self) -> bool:
+        """Failed, and an ERROR: nothing that depends on it may go on."""
+        return not self.is_passed and self.check.severity == "ERROR"
+
+
+def run(connection: duckdb.DuckDBPyConnection, check: Check, month: date | None = None) -> Result:
+    """Ask the check of a month, on the connection (and in the transaction) that is given."""
+    parameters = {**check.parameters, **({"month": month} if check.by_month else {})}
+    observed, expected = read(connection, check.query, parameters).row(0)
+    return Result(check, month if check.by_month else None, str(observed), str(expected))
+
+
+def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> None:
+    """Keep the results, replacing those of the same check and month."""
+    rows = [
+        {
+            "table_name": result.check.table.full_name,
+            "check_name": result.check.name,
+            "invoice_month": result.month,
+            "severity": result.check.severity,
+            "is_passed": result.is_passed,
+            "observed": result.observed,
+            "expected": result.expected,
+            "recovery": result.check.recovery,
+        }
+        for result in results
+    ]
+    frame = pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema)
+    with transaction(connection):
+        for row in rows:
+            connection.execute(
+                "delete from quality.check_results "
+                "where table_name = $table_name and check_name = $check_name and invoice_month is not distinct from $invoice_month",
+                {name: row[name] for name in CHECK_RESULTS.key},
+            )
+        append(connection, CHECK_RESULTS, frame)
+
+
+def blocking_failures(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """The ERROR checks whose last result is a failure: while there is one, nothing may be published."""
+    query = "select * from quality.check_results where severity = 'ERROR' and not is_passed order by table_name, check_name, invoice_month"
+    return read(connection, query)
+
+
+def standard_checks(table: Table) -> tuple[Check, ...]:
+    """The checks that every table written by month has: columns as declared, key unique."""
+    return columns_as_declared(table), key_is_unique(table)
+
+
+def columns_as_declared(table: Table) -> Check:
+    """Columns and types of the stored table are those of its contract, in order."""
+    return Check(
+        name="columns_as_declared",
+        table=table,
+        description=f"Columns and types of {table.full_name} are those of its contract.",
+        query="""
+            select string_agg(column_name || ' ' || data_type, ', ' order by column_index) as observed, $declared as expected
+            from duckdb_columns()
+            where schema_name = $schema and table_name = $name
+        """,
+        parameters={
+            "schema": table.schema,
+            "name": table.name,
+            "declared": ", ".join(f"{column.name} {column.type}" for column in table.columns),
+        },
+        by_month=False,
+        recovery="The warehouse was made by another version. Move it away and run again: everything is rebuilt from the landing folder.",
+    )
+
+
+def key_is_unique(table: Table) -> Check:
+    """No two rows of a month share the key."""
+    key = ", ".join(table.key)
+    return Check(
+        name="key_is_unique",
+        table=table,
+        description=f"No two rows share {key}.",
+        query=f"""
+            select count(*) as observed, 0 as expected
+            from (select 1 from {table.full_name} where {table.month_column} = $month group by {key} having count(*) > 1)
+        """,  # noqa: S608 - names are our contracts
+        recovery="This is a fault of the pipeline, not of the data: the month was not written. Report it with the month and the landed files.",
+    )

@@ -1,0 +1,98 @@
+"""What a user can set: one model, read from the environment (`RETAIL_...`), with a default and a meaning for every field.
+
+Places are derived from `home`. Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "RETAIL_"
+REPOSITORY = Path(__file__).resolve().parent.parent
+DBT_PROJECT_DIR = REPOSITORY / "dbt_sql"
+
+_PLACES = {"home", "landing", "lock_timeout_seconds", "memory_limit", "kept_publications"}
+"""Fields that say where and how, and change no result."""
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the variable."""
+
+
+class Settings(BaseModel):
+    """All settings. Each field is read from the environment variable `RETAIL_<FIELD>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(Path("data"), description="Folder of everything the pipeline writes.")
+    landing: Path | None = Field(None, description="Folder of the files to read; by default `landing` below the home.")
+    date_order: Literal["auto", "year_first", "month_first", "day_first"] = Field(
+        "auto", description="Order of dates in landed files; `auto` decides per file from the whole column."
+    )
+    duplicates: Literal["keep", "quarantine"] = Field("keep", description="What to do with lines that repeat another line of their invoice exactly.")
+    rfm_window_months: int | None = Field(None, ge=1, description="Months of history behind RFM features; all history when unset.")
+    seed: int = Field(20101201, ge=0, lt=2**31, description="Seed of everything random.")
+    rules_window_months: int = Field(12, ge=1, description="Trailing months of baskets behind the rules of a month.")
+    min_support: float = Field(0.01, gt=0, le=1, description="Smallest share of baskets of a frequent itemset.")
+    max_itemset_length: int = Field(4, ge=2, description="Most products in a frequent itemset.")
+    min_confidence: float = Field(0.2, ge=0, le=1, description="Smallest confidence of a rule.")
+    min_lift: float = Field(1.0, ge=0, description="Smallest lift of a rule.")
+    recommendations_per_product: int = Field(5, ge=1, description="Recommended products per product.")
+    kept_publications: int = Field(3, ge=1, description="Publications that are kept, the current one included.")
+    lock_timeout_seconds: float = Field(600, ge=0, description="How long to wait for another process that holds the warehouse.")
+    memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from the environment.
+
+        Raises:
+            SettingsError: A variable has a value that cannot be used.
+        """
+        found = os.environ if environment is None else environment
+        values = {name: found[PREFIX + name.upper()] for name in cls.model_fields if found.get(PREFIX + name.upper())}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(f"{PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in error.errors())
+            raise SettingsError(f"{problems}. See the table of settings in README.md.") from error
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where files to read lie."""
+        return (self.landing or self.home / "landing").absolute()
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file that only the pipeline opens."""
+        return (self.home / "warehouse" / "retail.duckdb").absolute()
+
+    @property
+    def months_path(self) -> Path:
+        """The note that says which months have landed, read when the code location loads (see `partitions.py`)."""
+        return (self.home / "warehouse" / "months.json").absolute()
+
+    @property
+    def serving_dir(self) -> Path:
+        """Where the published file and its earlier versions lie."""
+        return (self.home / "serving").absolute()
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports lie."""
+        return (self.home / "reports").absolute()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own home: runs, events, logs."""
+        return (self.home / "dagster").absolute()
+
+    def results_hash(self) -> str:
+        """Twelve hexadecimal digits that change when a setting changes that can change a result."""
+        return hashlib.sha256(self.model_dump_json(exclude=_PLACES).encode()).hexdigest()[:12]

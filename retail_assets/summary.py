@@ -1,0 +1,82 @@
+"""What `retail run` says at the end: what was read, what came out, where to look. Read from the published file, as any reader would."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import date
+from typing import Final
+
+import duckdb
+
+from retail_assets import months as m
+from retail_assets import publication
+from retail_assets.settings import Settings
+
+_LINES: Final = """
+    select
+        (select count(*) from raw.raw_transactions) as raw_lines,
+        (select sum(amount) from raw.raw_transactions) as raw_amount,
+        (select count(*) from core.transactions) as kept_lines,
+        (select sum(amount) from core.transactions) as kept_amount,
+        first_month,
+        last_month
+    from marts.publication
+"""
+_REASONS: Final = "select reason, count(*) as line_count from core.quarantine group by reason order by line_count desc, reason"
+_SEGMENTS: Final = """
+    select segment_name, customer_count, coalesce(monetary_share, 0) as share
+    from marts.segment_profiles
+    where snapshot_month = $month
+    order by monetary desc, segment_id
+"""
+_RULES: Final = """
+    select antecedent_text, consequent_text, basket_count, confidence, lift, expected_lift, count(*) over () as rule_count
+    from marts.association_rules
+    where snapshot_month = $month and not is_redundant and q_value < 0.05 and lift > expected_lift
+    order by lift / expected_lift desc, basket_count desc, antecedent_text, consequent_text
+    limit 3
+"""
+
+
+def summarize(settings: Settings, months: list[date], seconds: float) -> str:
+    """The closing lines of a run over `months` that took `seconds`."""
+    path = settings.serving_dir / publication.FILE_NAME
+    with contextlib.closing(duckdb.connect(path, read_only=True)) as reader:
+        ((raw_lines, raw_amount, kept_lines, kept_amount, first, last),) = reader.execute(_LINES).fetchall()
+        reasons = reader.execute(_REASONS).fetchall()
+        segments = reader.execute(_SEGMENTS, {"month": last}).fetchall()
+        rules = reader.execute(_RULES, {"month": last}).fetchall()
+    lines = [
+        f"{raw_lines:>11,}  {raw_amount:>16,.2f} GBP  raw",
+        f"{kept_lines:>11,}  {kept_amount:>16,.2f} GBP  product sales and returns",
+        f"{raw_lines - kept_lines:>11,}  {raw_amount - kept_amount:>16,.2f} GBP  in quarantine: "
+        + (", ".join(f"{reason} {count:,}" for reason, count in reasons) or "nothing"),
+    ]
+    rule_count = rules[0][-1] if rules else 0
+    parts = [
+        f"Published {m.window_label(m.window(first, last))}; refreshed {m.window_label(months)} in {seconds:.1f} s.",
+        _block("Lines", lines),
+        _block(
+            f"Segments at the end of {m.label(last)}",
+            [f"{count:>11,} customers, {share:>4.0%} of net sales  {name}" for name, count, share in segments],
+        ),
+        _block(
+            f"Strongest of {rule_count:,} rules at the end of {m.label(last)} that basket sizes do not explain",
+            [_rule(*rule[:-1]) for rule in rules],
+        ),
+        _block("Where to look", [f"{path}  for BI tools, read-only", "`make dev` opens the Dagster UI, which shows this run"]),
+    ]
+    return printable("\n\n".join(parts))
+
+
+def _block(title: str, lines: list[str]) -> str:
+    return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def _rule(antecedent: str, consequent: str, baskets: int, confidence: float, lift: float, expected: float) -> str:
+    return f"{antecedent} => {consequent}: {baskets:,} baskets, confidence {confidence:.0%}, lift {lift:.1f} (basket sizes alone: {expected:.1f})"
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would act on: names of products and files are whatever users bring."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -1,0 +1,195 @@
+"""The null of basket sizes: its margins, its tails against exact ones, and its lift against shuffled baskets."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+from polars.testing import assert_frame_equal
+
+from retail_assets.lib.baskets import _null_model, association_rules, expected_under_basket_sizes, frequent_itemsets
+from retail_assets.lib.baskets._lines import code_lines
+
+Incidence = NDArray[np.bool_]
+
+AWKWARD_INCIDENCES = {
+    "an item in every basket": [[1, 1, 0], [1, 0, 1], [1, 1, 1]],
+    "a basket of every item": [[1, 1, 1, 1], [1, 0, 0, 1], [0, 1, 0, 1]],
+    "nested baskets, which only one matrix fits": [[1, 1, 1], [1, 1, 0], [1, 0, 0]],
+    "a block that must be full beside one that must be empty": [[1, 1, 1, 0], [1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]],
+    "a single basket": [[1, 1]],
+    "equal margins": [[1, 1, 0], [0, 1, 1], [1, 0, 1]],
+}
+
+
+def lines_of(incidence: Incidence) -> pl.DataFrame:
+    basket, item = np.nonzero(incidence)
+    return pl.DataFrame({"basket_id": basket, "item": item}).with_columns(pl.format("i{}", pl.col("item").cast(pl.String).str.zfill(2)).alias("item"))
+
+
+def all_rules(lines: pl.DataFrame, max_length: int = 3) -> pl.DataFrame:
+    return association_rules(frequent_itemsets(lines, 0.01, max_length=max_length), lines["basket_id"].n_unique())
+
+
+def share(flags: pl.Series) -> float:
+    return float(flags.to_numpy().mean())
+
+
+def generated(seed: int, baskets: int = 400, items: int = 40) -> Incidence:
+    """Independent items of uneven popularity in baskets of uneven size: associated by basket sizes and nothing else."""
+    generator = np.random.default_rng(seed)
+    size = generator.lognormal(0, 0.8, (baskets, 1))
+    popularity = np.geomspace(0.3, 0.03, items)
+    held = generator.random((baskets, items)) < size * popularity / (1 + size * popularity)
+    return np.asarray(held[held.sum(axis=1) >= 2])
+
+
+def swapped(incidence: Incidence, generator: np.random.Generator, trades: int) -> Incidence:
+    """A random matrix of the same margins: pairs of baskets trade the items that only one of them holds (Strona et al. 2014)."""
+    result = incidence.copy()
+    for _ in range(trades):
+        one, two = generator.choice(len(result), 2, replace=False)
+        traded = np.flatnonzero(result[one] != result[two])
+        kept = generator.permutation(traded)[: result[one, traded].sum()]
+        result[one, traded], result[two, traded] = False, True
+        result[one, kept], result[two, kept] = True, False
+    return result
+
+
+def poisson_binomial_tail(probabilities: NDArray[np.float64], observed: int) -> float:
+    """P(X >= observed), exactly, by adding one trial at a time."""
+    mass = np.array([1.0])
+    for probability in probabilities:
+        mass = np.append(mass * (1 - probability), 0) + np.append(0, mass * probability)
+    return float(mass[observed:].sum())
+
+
+@pytest.mark.parametrize("name", AWKWARD_INCIDENCES)
+def test_margins_are_kept_even_at_the_edge_of_what_is_possible(name: str) -> None:
+    incidence = np.array(AWKWARD_INCIDENCES[name], dtype=bool)
+    coded = code_lines(lines_of(incidence))
+    null = _null_model._NullModel.fitted(coded)
+    probability = null.probability[null.class_of_item][:, coded.items_per_basket]
+    np.testing.assert_allclose(probability.sum(axis=0), coded.items_per_basket, rtol=1e-6)
+    np.testing.assert_allclose(probability.sum(axis=1), coded.baskets_per_item, rtol=1e-6)
+
+
+def test_margins_are_kept_on_generated_baskets() -> None:
+    coded = code_lines(lines_of(generated(1)))
+    null = _null_model._NullModel.fitted(coded)
+    probability = null.probability[null.class_of_item][:, coded.items_per_basket]
+    np.testing.assert_allclose(probability.sum(axis=0), coded.items_per_basket, rtol=1e-8)
+    np.testing.assert_allclose(probability.sum(axis=1), coded.baskets_per_item, rtol=1e-8)
+
+
+def test_expected_lift_is_the_mean_lift_of_baskets_shuffled_with_both_margins_kept() -> None:
+    popular, shuffles = 6, 40
+    generator = np.random.default_rng(3)
+    shuffled = swapped(generated(2), generator, 3000)
+    lines = lines_of(shuffled)
+    singles, pairs, triples = np.zeros(popular), np.zeros((popular,) * 2), np.zeros((popular,) * 3)
+    for _ in range(shuffles):
+        shuffled = swapped(shuffled, generator, 500)
+        held = shuffled[:, :popular].astype(float)
+        singles += held.mean(axis=0) / shuffles
+        pairs += np.einsum("ba,bc->ac", held, held) / len(held) / shuffles
+        triples += np.einsum("ba,bc,bd->acd", held, held, held) / len(held) / shuffles
+    rules = expected_under_basket_sizes(all_rules(lines), lines)
+    expected = {(tuple(a), tuple(c)): lift for a, c, lift in rules.select("antecedent", "consequent", "expected_lift").iter_rows()}
+
+    names = [f"i{number:02}" for number in range(popular)]
+    one_to_one = [(expected[(names[a],), (names[c],)], pairs[a, c] / singles[a] / singles[c]) for a, c in permutations(range(popular), 2)]
+    one_to_two, two_to_one = [], []
+    for a in range(popular):
+        for c, d in combinations(set(range(popular)) - {a}, 2):
+            shuffled_lift = triples[a, c, d] / singles[a] / pairs[c, d]
+            one_to_two.append((expected[(names[a],), (names[c], names[d])], shuffled_lift))
+            two_to_one.append((expected[(names[c], names[d]), (names[a],)], shuffled_lift))
+    for kind, tolerance in ((one_to_one, 0.02), (one_to_two, 0.04), (two_to_one, 0.04)):
+        ours, theirs = np.mean(kind, axis=0)
+        assert theirs > 1.1  # basket sizes alone lift everything
+        assert ours == pytest.approx(theirs, rel=tolerance)
+    # One draw of baskets, by which ours is conditioned, leaves that much noise in a single pair.
+    assert all(ours == pytest.approx(theirs, rel=0.25) for ours, theirs in one_to_one)
+
+
+def test_baskets_associated_by_size_alone_give_hardly_any_discovery() -> None:
+    lines = lines_of(generated(4))
+    rules = expected_under_basket_sizes(all_rules(lines, max_length=2), lines)
+    assert share(rules["lift"] > 1) > 0.6
+    assert share(rules["q_value"] < 0.05) < 0.005
+    assert 0.02 < share(rules["p_value"] < 0.05) < 0.08
+
+
+def test_a_planted_pair_is_discovered_in_both_directions() -> None:
+    incidence = generated(5)
+    incidence[:, 30] = incidence[:, 31]
+    lines = lines_of(incidence[incidence.sum(axis=1) >= 2])
+    found = expected_under_basket_sizes(all_rules(lines, max_length=2), lines).filter(pl.col("q_value") < 1e-6)
+    assert {tuple(a + c) for a, c in found.select("antecedent", "consequent").iter_rows()} == {("i30", "i31"), ("i31", "i30")}
+
+
+def test_p_values_are_within_a_few_percent_of_the_exact_tail() -> None:
+    generator = np.random.default_rng(6)
+    for scale in (0.002, 0.02, 0.2, 0.7):
+        probability = np.minimum(generator.lognormal(np.log(scale), 1.0, (1, 25)), 0.98)
+        trials = generator.integers(0, 12, (1, 25)).astype(float)
+        each = np.repeat(probability[0], trials[0].astype(int))
+        for observed in range(1, len(each) + 1):
+            exact = poisson_binomial_tail(each, observed)
+            if exact < 1e-200:
+                break
+            approximate = _null_model._poisson_binomial_tail(np.array([observed]), trials, probability).item()
+            assert approximate == pytest.approx(exact, rel=0.05), (scale, observed, exact)
+
+
+def test_p_values_at_the_mean_do_not_break() -> None:
+    # Of eleven fair coins, 6 heads less the half of the continuity correction is just the mean: the saddlepoint is at zero.
+    exact = poisson_binomial_tail(np.full(11, 0.5), 6)
+    approximate = _null_model._poisson_binomial_tail(np.array([6]), np.array([[11.0]]), np.array([[0.5]])).item()
+    assert exact == pytest.approx(0.5)
+    assert approximate == pytest.approx(0.5)
+
+
+def test_p_values_of_all_or_sure_trials_are_probabilities() -> None:
+    tails = _null_model._poisson_binomial_tail(np.array([3, 1, 2]), np.array([[3.0], [1.0], [2.0]]), np.array([[0.2], [0.3], [1.0]]))
+    np.testing.assert_allclose(tails, [0.008, 0.3, 1.0], rtol=0.1)
+    assert (tails <= 1).all()
+
+
+def test_false_discovery_rates_are_those_of_benjamini_and_hochberg() -> None:
+    # 4 * 0.01 / 1, then 4 * 0.03 / 3 for the second and third, then 4 * 0.5 / 4.
+    np.testing.assert_allclose(_null_model._benjamini_hochberg(np.array([0.5, 0.01, 0.03, 0.025])), [0.5, 0.04, 0.04, 0.04])
+
+
+def test_rules_keep_their_order_and_columns_and_results_do_not_depend_on_either_order() -> None:
+    lines = lines_of(generated(7, baskets=60, items=8))
+    rules = all_rules(lines)
+    judged = expected_under_basket_sizes(rules, lines)
+    assert_frame_equal(judged.drop("expected_lift", "p_value", "q_value"), rules)
+    again = expected_under_basket_sizes(rules.reverse(), lines.sample(fraction=1.0, shuffle=True, seed=1))
+    assert_frame_equal(again.reverse(), judged, check_exact=True)
+
+
+def test_work_in_small_pieces_gives_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = lines_of(generated(8, baskets=60, items=6))
+    whole = expected_under_basket_sizes(all_rules(lines), lines)
+    monkeypatch.setattr(_null_model, "CELLS_AT_ONCE", 50)
+    assert_frame_equal(expected_under_basket_sizes(all_rules(lines), lines), whole)
+
+
+def test_no_rules_get_the_columns_all_the_same() -> None:
+    lines = lines_of(generated(9, baskets=20, items=5))
+    judged = expected_under_basket_sizes(all_rules(lines).clear(), lines)
+    assert judged.columns[-3:] == ["expected_lift", "p_value", "q_value"]
+
+
+def test_rules_of_other_lines_are_refused() -> None:
+    lines = lines_of(generated(10, baskets=60, items=6))
+    with pytest.raises(ValueError, match="pass the lines the rules were mined from"):
+        expected_under_basket_sizes(all_rules(lines), lines.filter(pl.col("basket_id") > 5))
+    with pytest.raises(ValueError, match="rules hold 'i00', the lines do not"):
+        expected_under_basket_sizes(all_rules(lines), lines.filter(pl.col("item") != "i00"))

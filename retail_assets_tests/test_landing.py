@@ -1,0 +1,178 @@
+"""Which files count: by name and content, once, and replaced where they are landed again."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from retail_assets import landing
+from retail_assets.landing import LandedFile, decide, land, write_months
+from retail_assets.partitions import landed_range
+from retail_assets.warehouse import Warehouse
+
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+JANUARY = HEADER + "1,A,HEART,6,2011-01-04 08:26:00,2.55,17850.0,United Kingdom\n"
+JANUARY_LATER = JANUARY + "2,B,STAR,1,2011-01-05 08:26:00,1.00,,United Kingdom\n"
+FEBRUARY = HEADER + "3,A,HEART,1,2011-02-01 08:26:00,2.55,,United Kingdom\n"
+FIRST, SECOND = datetime(2026, 1, 1), datetime(2026, 1, 2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "landing").mkdir()
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection() as opened:
+        yield opened
+
+
+def lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int]]:
+    return connection.execute(
+        "select invoice_no, line_no from raw.landed_lines semi join (from raw.landed_files where status = 'landed') using (file_id) order by all"
+    ).fetchall()
+
+
+def statuses(report: landing.LandingReport) -> dict[str, str]:
+    return {f"{file.file_name} {file.size_bytes}": file.status for file in report.files}
+
+
+def test_files_are_landed_with_their_months_and_lines(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    (folder / "below").mkdir()
+    (folder / "below" / "february.csv").write_text(FEBRUARY)
+    (folder / ".hidden.csv").write_text("not looked at")
+    report = land(connection, folder, FIRST)
+    assert [(file.file_name, file.status, file.months, file.line_count) for file in report.files] == [
+        ("below/february.csv", "landed", (date(2011, 2, 1),), 1),
+        ("january.csv", "landed", (date(2011, 1, 1),), 1),
+    ]
+    assert report.months == report.touched_months == (date(2011, 1, 1), date(2011, 2, 1))
+    assert lines(connection) == [("1", 2), ("3", 2)]
+
+
+def test_landing_again_reads_nothing_and_touches_nothing(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    first = land(connection, folder, FIRST)
+    second = land(connection, folder, SECOND)
+    assert (second.touched_months, second.read_files) == ((), ())
+    assert second.files == first.files
+
+
+def test_the_same_content_under_two_names_counts_once(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    (folder / "january (1).csv").write_text(JANUARY)
+    report = land(connection, folder, FIRST)
+    assert sorted(file.status for file in report.files) == ["duplicate", "landed"]
+    assert lines(connection) == [("1", 2)]
+
+
+def test_new_content_under_a_name_replaces_the_old_lines(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    (folder / "february.csv").write_text(FEBRUARY)
+    land(connection, folder, FIRST)
+    (folder / "january.csv").write_text(JANUARY_LATER)
+    report = land(connection, folder, SECOND)
+    assert report.touched_months == (date(2011, 1, 1),)
+    assert lines(connection) == [("1", 2), ("2", 3), ("3", 2)]
+    assert sorted(file.status for file in report.files) == ["landed", "landed", "superseded"]
+
+
+def test_an_earlier_content_can_come_back(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    for content in (JANUARY, JANUARY_LATER, JANUARY):
+        (folder / "january.csv").write_text(content)
+        report = land(connection, folder, FIRST)
+    assert lines(connection) == [("1", 2)]
+    assert report.touched_months == (date(2011, 1, 1),)
+
+
+def test_a_file_that_was_taken_away_still_counts(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    land(connection, folder, FIRST)
+    (folder / "january.csv").unlink()
+    assert land(connection, folder, SECOND).touched_months == ()
+    assert lines(connection) == [("1", 2)]
+
+
+def test_when_the_first_name_of_a_content_changes_its_content_the_second_name_takes_over(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "a.csv").write_text(JANUARY)
+    (folder / "b.csv").write_text(JANUARY)
+    land(connection, folder, FIRST)
+    (folder / "a.csv").write_text(FEBRUARY)
+    report = land(connection, folder, SECOND)
+    assert {file.file_name: file.status for file in report.files if file.status != "superseded"} == {"a.csv": "landed", "b.csv": "landed"}
+    assert lines(connection) == [("1", 2), ("3", 2)]
+    assert report.touched_months == (date(2011, 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("orders.pdf", b"%PDF", "Files of the kind '.pdf' are not read. Kinds that are: .csv"),
+        ("empty.csv", b"", "is empty"),
+        ("binary.csv", b"\x00\x01", "not text"),
+        ("columns.csv", b"a,b\n1,2\n", "Columns are missing"),
+        ("dates.csv", JANUARY.replace("2011-01-04", "3/4/2011").encode(), "Set RETAIL_DATE_ORDER"),
+    ],
+)
+def test_a_refused_file_is_listed_with_its_reason_and_the_others_go_on(
+    folder: Path, connection: duckdb.DuckDBPyConnection, name: str, content: bytes, complaint: str
+) -> None:
+    (folder / name).write_bytes(content)
+    (folder / "february.csv").write_text(FEBRUARY)
+    for seen_at in (FIRST, SECOND):
+        report = land(connection, folder, seen_at)
+        assert [file.file_name for file in report.refused] == [name]
+        assert complaint in str(report.refused[0].reason)
+        assert lines(connection) == [("3", 2)]
+    (stored,) = connection.execute("select file_name, status, reason, line_count from raw.landed_files where status = 'refused'").fetchall()
+    assert stored == (name, "refused", report.refused[0].reason, 0)
+
+
+def test_a_landing_that_fails_leaves_the_warehouse_as_it_was(
+    folder: Path, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    land(connection, folder, FIRST)
+    (folder / "january.csv").write_text(JANUARY_LATER)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("power cut")
+
+        patch.setattr(landing, "_frame", fail)
+        land(connection, folder, SECOND)
+    assert lines(connection) == [("1", 2)]
+    assert land(connection, folder, SECOND).touched_months == (date(2011, 1, 1),)
+
+
+def test_names_with_sql_and_escapes_are_data(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    hostile = "'; drop table raw.landed_files; --.csv"
+    (folder / hostile).write_text(JANUARY)
+    assert [file.file_name for file in land(connection, folder, FIRST).files] == [hostile]
+
+
+def test_product_names_follow_the_files(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY_LATER)
+    land(connection, folder, FIRST)
+    (folder / "january.csv").write_text(JANUARY)
+    land(connection, folder, SECOND)
+    assert connection.execute("select stock_code, description, line_count from raw.product_names").fetchall() == [("A", "HEART", 1)]
+
+
+def test_the_order_of_files_decides_nothing() -> None:
+    files = [LandedFile(name, content, 1, FIRST) for name, content in (("a.csv", "x"), ("b.csv", "x"), ("c.csv", "y"))]
+    assert decide([], files) == decide([], reversed(files))
+
+
+def test_landed_months_are_noted_for_the_code_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = tmp_path / "months.json"
+    assert landed_range(note) == (date(2010, 12, 1), date(2010, 11, 1))
+    write_months(note, [date(2011, 2, 1), date(2011, 1, 1)])
+    assert landed_range(note) == (date(2011, 1, 1), date(2011, 2, 1))
+    monkeypatch.setenv("RETAIL_LAST_MONTH", "2011-06")
+    assert landed_range(note) == (date(2011, 1, 1), date(2011, 6, 1))

@@ -1,0 +1,156 @@
+"""An asset with months writes each month whole with its checks inside, and a month that a check refuses stays as it was."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import polars as pl
+import pytest
+
+from retail_assets import quality
+from retail_assets.contracts import PRODUCT_NAMES
+from retail_assets.monthly import Frames, key_of, monthly_asset, preview
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Warehouse
+
+REFUSED_COUNT = 13
+"""The check below refuses a month whose only line count is this."""
+
+not_unlucky = quality.Check(
+    name="not_unlucky",
+    table=PRODUCT_NAMES,
+    description="No line count is unlucky.",
+    query=f"select count(*) as observed, 0 as expected from raw.product_names where invoice_month = $month and line_count = {REFUSED_COUNT}",
+    recovery="Wait for better luck.",
+)
+odd = quality.Check(
+    name="odd",
+    table=PRODUCT_NAMES,
+    description="Line counts are odd.",
+    query="select min(line_count % 2) as observed, 1 as expected from raw.product_names where invoice_month = $month",
+    recovery="Nothing to do.",
+    severity="WARN",
+)
+
+line_counts: dict[int, int] = {}
+"""What the asset below writes, by month."""
+
+
+@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd])
+def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
+    """Writes one row a month."""
+    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_counts[month.month], "unpriced_line_count": 0}
+    return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec("downstream", deps=[key_of(PRODUCT_NAMES)])],
+    partitions_def=counted.partitions_def,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def downstream() -> dg.MaterializeResult[None]:
+    """Must not run where a month was refused."""
+    return dg.MaterializeResult(asset_key="downstream")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(database=str(tmp_path / "retail.duckdb"))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def refresh(warehouse: Warehouse, instance: dg.DagsterInstance, first: str, last: str) -> dg.ExecuteInProcessResult:
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    resources = {"warehouse": warehouse, "settings": Settings()}
+    return dg.materialize([counted, downstream], instance=instance, resources=resources, tags=tags, raise_on_error=False)
+
+
+def stored(warehouse: Warehouse) -> list[tuple[int, int]]:
+    with warehouse.get_connection() as connection:
+        return connection.execute("select month(invoice_month), line_count from raw.product_names order by invoice_month").fetchall()
+
+
+def test_a_range_of_months_is_one_run_and_each_month_reports_its_rows(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: 3})
+    result = refresh(warehouse, instance, "2011-01-01", "2011-02-01")
+    assert result.success
+    assert stored(warehouse) == [(1, 1), (2, 3)]
+    records = instance.fetch_materializations(key_of(PRODUCT_NAMES), limit=10).records
+    reported = {
+        record.partition_key: record.asset_materialization.metadata["dagster/partition_row_count"].value
+        for record in records
+        if record.asset_materialization
+    }
+    assert reported == {"2011-01-01": 1, "2011-02-01": 1}
+
+
+def test_running_again_gives_the_same_rows(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: 3})
+    for _ in range(2):
+        refresh(warehouse, instance, "2011-01-01", "2011-02-01")
+    assert stored(warehouse) == [(1, 1), (2, 3)]
+
+
+def test_a_refused_month_stays_as_it_was_and_stops_what_is_downstream(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: 3, 3: 5})
+    refresh(warehouse, instance, "2011-01-01", "2011-03-01")
+    line_counts.update({1: 7, 2: REFUSED_COUNT, 3: 9})
+    result = refresh(warehouse, instance, "2011-01-01", "2011-03-01")
+    assert not result.success
+    assert stored(warehouse) == [(1, 7), (2, 3), (3, 9)], "the good months are written, the refused one is as before"
+    assert result.get_step_failure_events()[0].step_key == "raw__product_names"
+    assert not [event for event in result.all_events if event.is_step_start and event.step_key == "downstream"]
+
+
+def test_a_failed_check_says_where_what_and_what_to_do(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: REFUSED_COUNT})
+    result = refresh(warehouse, instance, "2011-01-01", "2011-02-01")
+    evaluations = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+    assert evaluations["not_unlucky"].description == "Failed for 2011-02: observed 1, expected 0. Wait for better luck."
+    assert evaluations["key_is_unique"].passed
+    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
+    assert failure is not None
+    assert "raw.product_names 2011-02" in str(failure.description)
+
+
+def test_a_warning_reports_and_lets_pass(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 2})
+    result = refresh(warehouse, instance, "2011-01-01", "2011-01-01")
+    assert result.success
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations() if evaluation.check_name == "odd"] == [False]
+
+
+def test_every_result_is_kept_by_month_and_replaced_by_the_next(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: REFUSED_COUNT})
+    refresh(warehouse, instance, "2011-01-01", "2011-02-01")
+    with warehouse.get_connection() as connection:
+        assert quality.blocking_failures(connection)["invoice_month"].to_list() == [date(2011, 2, 1)]
+    line_counts.update({2: 3})
+    refresh(warehouse, instance, "2011-02-01", "2011-02-01")
+    with warehouse.get_connection() as connection:
+        assert quality.blocking_failures(connection).is_empty()
+        kept = connection.execute("select invoice_month from quality.check_results where check_name = 'not_unlucky' order by all").fetchall()
+    assert kept == [(date(2011, 1, 1),), (date(2011, 2, 1),)]
+
+
+def test_the_asset_carries_what_the_ui_shows() -> None:
+    spec = counted.specs_by_key[key_of(PRODUCT_NAMES)]
+    assert spec.group_name == "raw"
+    assert "Writes one row a month." in str(spec.description)
+    schema = spec.metadata["dagster/column_schema"]
+    assert [(column.name, column.type) for column in schema.columns] == [(column.name, column.type) for column in PRODUCT_NAMES.columns]
+    assert all(column.description for column in schema.columns)
+
+
+def test_a_preview_defuses_what_markdown_and_html_act_on() -> None:
+    shown = preview(pl.DataFrame({"description": ["<script>alert(1)</script> | [x](javascript:1)\nnext"]}))
+    assert "<script>" not in shown
+    assert "](" not in shown
+    assert shown.count("\n") == 2, "a line break in a text starts no new row"

@@ -1,0 +1,156 @@
+"""Exact figures of the real data set: every line of 541,909 has its place, and every penny.
+
+Skipped where the data is not there: it is not part of this repository.
+"""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from retail_assets.contracts import RAW_TRANSACTIONS
+from retail_assets.lib.cleaning import Cleaned, canonical_names, clean, product_names
+from retail_assets.lib.returns import match_returns
+
+ROOT = Path(__file__).parents[1]
+REAL_DATA = ROOT / os.environ.get("RETAIL_REAL_DATA", "../shared/data/online-retail")
+SEEDS = ROOT / "dbt_sql" / "seeds"
+
+FIELDS = {
+    "InvoiceNo": "invoice_no",
+    "StockCode": "stock_code",
+    "Description": "description",
+    "Quantity": "quantity",
+    "InvoiceDate": "invoice_date",
+    "UnitPrice": "unit_price",
+    "CustomerID": "customer_id",
+    "Country": "country",
+}
+
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not (REAL_DATA / "by-day").is_dir(), reason=f"the real data is not at {REAL_DATA}; set RETAIL_REAL_DATA"),
+]
+
+
+@pytest.fixture(scope="module")
+def raw() -> pl.DataFrame:
+    quantity, price = pl.col("quantity").cast(pl.Int32), pl.col("unit_price").cast(pl.Decimal(18, 4))
+    invoiced_at = pl.col("invoice_date").str.to_datetime("%Y-%m-%d %H:%M:%S")
+    # A path is as good a name for a content as its hash, as long as no two files are alike.
+    return (
+        pl.scan_csv(REAL_DATA / "by-day" / "*.csv", infer_schema=False, include_file_paths="file_name")
+        .rename(FIELDS)
+        .with_columns(
+            file_id="file_name",
+            line_no=pl.int_range(2, pl.len() + 2).over("file_name"),
+            parsed_quantity=quantity,
+            parsed_unit_price=price,
+            parsed_invoiced_at=invoiced_at,
+            amount=quantity * price,
+            invoice_month=invoiced_at.dt.date().dt.month_start(),
+        )
+        .select(RAW_TRANSACTIONS.polars_schema.names())
+        .cast(RAW_TRANSACTIONS.polars_schema)
+        .collect()
+    )
+
+
+@pytest.fixture(scope="module")
+def names(raw: pl.DataFrame) -> pl.DataFrame:
+    return product_names(raw)
+
+
+def cleaned(raw: pl.DataFrame, names: pl.DataFrame) -> Cleaned:
+    codes = pl.read_csv(SEEDS / "non_product_codes.csv", schema_overrides={"code": pl.String})
+    return clean(raw, names, codes, pl.read_csv(SEEDS / "country_names.csv"))
+
+
+@pytest.fixture(scope="module")
+def result(raw: pl.DataFrame, names: pl.DataFrame) -> Cleaned:
+    return cleaned(raw, names)
+
+
+@pytest.fixture(scope="module")
+def returns(result: Cleaned) -> pl.DataFrame:
+    nothing = pl.DataFrame(schema={"sale_id": pl.String, "quantity": pl.Int32})
+    return match_returns(result.transactions.filter("is_return"), result.transactions, nothing)
+
+
+def test_every_line_and_every_penny_has_its_place(raw: pl.DataFrame, result: Cleaned) -> None:
+    assert raw.height == result.transactions.height + result.quarantine.height == 541_909
+    amounts = pl.concat([result.transactions.get_column("amount"), result.quarantine.get_column("amount")])
+    assert amounts.sum() == raw.get_column("amount").sum() == Decimal("9747747.934")
+
+
+def test_lines_and_pounds_set_aside_by_reason(result: Cleaned) -> None:
+    found = result.quarantine.group_by("reason").agg(pl.len(), pl.col("amount").sum()).sort("reason")
+    assert found.rows() == [
+        ("non_product", 3_049, Decimal("-43575.619")),
+        ("stock_adjustment", 1_336, Decimal(0)),
+        ("warehouse_note", 166, Decimal(0)),
+        ("zero_price", 993, Decimal(0)),
+    ]
+
+
+def test_transactions_are_sales_and_returns(result: Cleaned) -> None:
+    found = result.transactions.group_by("is_return").agg(pl.len(), pl.col("amount").sum(), pl.col("invoice_no").n_unique()).sort("is_return")
+    assert found.rows() == [
+        (False, 527_664, Decimal("10270017.733"), 19_770),
+        (True, 8_701, Decimal("-478694.18"), 3_420),
+    ]
+
+
+def test_products_customers_and_countries(result: Cleaned, names: pl.DataFrame) -> None:
+    transactions = result.transactions
+    assert transactions.get_column("transaction_id").n_unique() == transactions.height
+    assert [transactions.get_column(column).drop_nulls().n_unique() for column in ("stock_code", "customer_id", "country")] == [3_809, 4_362, 38]
+    # Every code has one name, and upper case makes 3,958 codes of 4,070.
+    assert canonical_names(names).height == 3_958
+
+
+def test_invoices_that_batch_orders_of_the_web_shop(result: Cleaned) -> None:
+    batches = result.transactions.filter("is_batch_order")
+    # Of 693 anonymous invoices with a `DOT` line, two hold no product that was sold.
+    assert (batches.get_column("invoice_no").n_unique(), batches.height) == (691, 119_375)
+
+
+def test_returns_matched_to_sales(returns: pl.DataFrame) -> None:
+    found = returns.group_by("match_status").agg(pl.col("return_id").n_unique(), pl.col("amount").sum()).sort("match_status")
+    assert found.rows() == [
+        ("full", 7_430, Decimal("449494.86")),
+        ("orphan", 1_220, Decimal("27089.88")),
+        ("partial", 51, Decimal("2109.44")),
+    ]
+
+
+def test_a_fifth_of_the_pounds_returned_restates_an_earlier_month(returns: pl.DataFrame) -> None:
+    earlier = returns.filter(pl.col("sale_month") < pl.col("invoice_month"))
+    assert (earlier.height, earlier.get_column("amount").sum()) == (3_440, Decimal("80129.28"))
+
+
+def test_customer_16446_is_worth_2_90(result: Cleaned, returns: pl.DataFrame) -> None:
+    is_customer = pl.col("customer_id") == "16446"
+    sold = result.transactions.filter(is_customer, ~pl.col("is_return")).get_column("amount").sum()
+    returned = returns.filter(is_customer, pl.col("sale_id").is_not_null()).get_column("amount").sum()
+    assert (sold, returned) == (Decimal("168472.50"), Decimal("168469.60"))
+
+
+def test_the_first_nine_days_held_twice_by_one_file_count_once(raw: pl.DataFrame, names: pl.DataFrame) -> None:
+    # As in Online Retail II, whose two sheets both hold them.
+    days = raw.filter(pl.col("parsed_invoiced_at") < pl.datetime(2010, 12, 10)).with_columns(file_id=pl.lit("II"))
+    twice = pl.concat([days, days]).with_columns(line_no=pl.int_range(2, pl.len() + 2, dtype=pl.Int32))
+    repeated = cleaned(twice, names)
+    assert repeated.transactions.equals(cleaned(days, names).transactions)
+    assert (repeated.quarantine.get_column("reason") == "repeated_invoice").sum() == 22_523
+
+
+def test_a_month_alone_is_cleaned_as_among_all(raw: pl.DataFrame, names: pl.DataFrame, result: Cleaned) -> None:
+    is_november = pl.col("invoice_month") == pl.date(2011, 11, 1)
+    november = cleaned(raw.filter(is_november), names.filter(pl.col("invoice_month") <= pl.date(2011, 11, 1)))
+    assert november.transactions.equals(result.transactions.filter(is_november))
+    assert november.quarantine.equals(result.quarantine.filter(is_november))

@@ -1,0 +1,113 @@
+"""The warehouse closes, waits, replaces months whole, and refuses frames that are not as declared."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from retail_assets.contracts import PRODUCT_NAMES
+from retail_assets.warehouse import ContractError, Warehouse, WarehouseBusyError, append, read, read_months, replace_month, transaction
+
+JANUARY, FEBRUARY = date(2011, 1, 1), date(2011, 2, 1)
+
+
+def names(month: date, *codes: str) -> pl.DataFrame:
+    rows = [{"invoice_month": month, "stock_code": code, "description": "A", "line_count": 1, "unpriced_line_count": 0} for code in codes]
+    return pl.DataFrame(rows, schema=PRODUCT_NAMES.polars_schema)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(database=str(tmp_path / "warehouse" / "retail.duckdb"), lock_timeout_seconds=0.2)
+
+
+@pytest.fixture
+def connection(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with warehouse.get_connection() as opened:
+        yield opened
+
+
+def test_the_connection_closes_even_while_the_exception_is_held(warehouse: Warehouse) -> None:
+    with pytest.raises(ZeroDivisionError) as held, warehouse.get_connection():
+        _ = 1 / 0
+    # Another process can have the file although the exception, and with it the frame of the block, is still alive.
+    script = f"import duckdb; duckdb.connect({warehouse.database!r}).close()"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    assert held.value.args
+
+
+def test_a_file_held_elsewhere_is_named_with_its_holder(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> None:
+    script = f"""
+from retail_assets.warehouse import Warehouse
+with Warehouse(database={warehouse.database!r}, lock_timeout_seconds=0.1).get_connection():
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert WarehouseBusyError.__name__ in done.stderr
+    assert "Conflicting lock is held" in done.stderr
+
+
+def test_a_damaged_file_fails_at_once(tmp_path: Path) -> None:
+    (tmp_path / "retail.duckdb").write_bytes(b"not a database" * 400)
+    with pytest.raises(duckdb.IOException, match="not a valid DuckDB"), Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection():
+        pass
+
+
+def test_a_month_is_replaced_and_the_others_stay(connection: duckdb.DuckDBPyConnection) -> None:
+    append(connection, PRODUCT_NAMES, pl.concat([names(JANUARY, "A", "B"), names(FEBRUARY, "C")]))
+    with transaction(connection):
+        replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY, "D"))
+    assert read_months(connection, PRODUCT_NAMES, JANUARY, FEBRUARY, ("stock_code",))["stock_code"].to_list() == ["D", "C"]
+
+
+def test_an_empty_month_is_emptied(connection: duckdb.DuckDBPyConnection) -> None:
+    append(connection, PRODUCT_NAMES, names(JANUARY, "A"))
+    replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY))
+    assert read_months(connection, PRODUCT_NAMES, JANUARY, JANUARY).is_empty()
+
+
+def test_a_month_that_fails_half_way_is_as_it_was(connection: duckdb.DuckDBPyConnection) -> None:
+    append(connection, PRODUCT_NAMES, names(JANUARY, "A"))
+    with pytest.raises(RuntimeError, match="half way"), transaction(connection):
+        replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY, "B"))
+        raise RuntimeError("half way")
+    assert read_months(connection, PRODUCT_NAMES, JANUARY, JANUARY)["stock_code"].to_list() == ["A"]
+
+
+def test_columns_are_matched_by_name_not_by_position(connection: duckdb.DuckDBPyConnection) -> None:
+    frame = names(JANUARY, "A").with_columns(pl.lit(7, pl.Int64).alias("unpriced_line_count"))
+    append(connection, PRODUCT_NAMES, frame.select(reversed(frame.columns)))
+    assert read(connection, "select line_count, unpriced_line_count from raw.product_names").row(0) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("frame", "complaint"),
+    [
+        (names(JANUARY, "A").drop("line_count"), "line_count is missing"),
+        (names(JANUARY, "A").with_columns(extra=1), "extra is not declared"),
+        (names(JANUARY, "A").cast({"line_count": pl.Int32}), "line_count is Int32, declared Int64"),
+        (names(JANUARY, "A").with_columns(stock_code=pl.lit(None, pl.String)), "stock_code is null in 1 rows"),
+        (names(FEBRUARY, "A"), "1 rows of 2011-01 carry another month, such as 2011-02-01"),
+    ],
+    ids=["missing", "unknown", "retyped", "null", "other month"],
+)
+def test_a_frame_that_is_not_as_declared_is_refused_before_anything_is_deleted(
+    connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame, complaint: str
+) -> None:
+    append(connection, PRODUCT_NAMES, names(JANUARY, "kept"))
+    with pytest.raises(ContractError, match=complaint):
+        replace_month(connection, PRODUCT_NAMES, JANUARY, frame)
+    assert read_months(connection, PRODUCT_NAMES, JANUARY, JANUARY)["stock_code"].to_list() == ["kept"]
+
+
+def test_what_users_bring_is_data_and_never_sql(connection: duckdb.DuckDBPyConnection) -> None:
+    hostile = "'); drop table raw.product_names; --"
+    append(connection, PRODUCT_NAMES, names(JANUARY, hostile))
+    found = read(connection, "select stock_code from raw.product_names where stock_code = $code", {"code": hostile})
+    assert found["stock_code"].to_list() == [hostile]
