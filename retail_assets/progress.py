@@ -11,6 +11,9 @@ from rich.markup import escape
 from rich.text import Text
 
 _OUR_LEVELS = (logging.INFO, logging.WARNING)
+_CHATTY_STEPS = ("dbt_models",)
+"""Steps whose own lines are for logs, not for people."""
+
 _STARTED, _ENDED, _FAILED = "STEP_START", "STEP_SUCCESS", "STEP_FAILURE"
 
 
@@ -34,7 +37,7 @@ class ProgressHandler(logging.Handler):
         elif kind in (_ENDED, _FAILED):
             seconds = time.monotonic() - self._started.get(step, time.monotonic())
             self._console.print(f"  [{'green' if kind == _ENDED else 'red'}]{'done' if kind == _ENDED else 'failed'}[/] in {seconds:.1f} s")
-        elif kind is None and step and record.levelno in _OUR_LEVELS and step in self._started:
+        elif kind is None and step and record.levelno in _OUR_LEVELS and step in self._started and step not in _CHATTY_STEPS:
             self._console.print(Text("  " + str(meta.get("orig_message") or record.getMessage()).replace("\x1b", "")), soft_wrap=True)
 
 

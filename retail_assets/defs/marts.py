@@ -14,8 +14,18 @@ from retail_assets.monthly import POOL
 from retail_assets.settings import Settings
 
 
-@dbt_assets(manifest=current_manifest(), project=DBT_PROJECT, name="dbt_models", pool=POOL)
+# The profile names the warehouse by this variable; set before parsing, because dbt parses anew when a profile changes.
+os.environ["RETAIL_WAREHOUSE"] = str(Settings.from_environment().warehouse_path)
+
+
+@dbt_assets(
+    manifest=current_manifest(),
+    project=DBT_PROJECT,
+    name="dbt_models",
+    # Unit tests judge the models, not the data: `make test` runs them. Seeds are read by Python; no model needs them.
+    exclude="resource_type:unit_test resource_type:seed",
+    pool=POOL,
+)
 def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: dg.ResourceParam[Settings]) -> Iterator[object]:
-    """Build and test every dbt model on the warehouse."""
-    os.environ["RETAIL_WAREHOUSE"] = str(settings.warehouse_path)
-    yield from dbt.cli(["build"], context=context).stream()
+    """Build every dbt model on the warehouse and run its data tests."""
+    yield from dbt.cli(["build"], context=context, target_path=settings.dagster_home / "dbt").stream()

@@ -102,6 +102,7 @@ def test_redundancy_follows_its_definition(lines: pl.DataFrame) -> None:
         assert is_redundant == any(confidence[part, tuple(consequent)] >= value for part in simpler)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")  # of a metric of mlxtend that is not compared
 @settings(max_examples=25, deadline=None)
 @given(lines_of_few_items, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_rules_equal_those_of_mlxtend(lines: pl.DataFrame, min_confidence: float) -> None:
