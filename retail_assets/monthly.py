@@ -148,9 +148,10 @@ def _refresh_month(
             results += [quality.run(connection, check, month) for check in checks]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
+            quality.store(connection, results)
     except _MonthBlockedError:
-        pass
-    quality.store(connection, results)
+        with transaction(connection):
+            quality.store(connection, results)
     outcome = _Outcome(
         month=month,
         results=results,

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from retail_assets.contracts import CHECK_RESULTS, Table
-from retail_assets.warehouse import append, read, transaction
+from retail_assets.warehouse import append, read
 
 Severity = Literal["ERROR", "WARN"]
 
@@ -72,7 +72,7 @@ def run(connection: duckdb.DuckDBPyConnection, check: Check, month: date | None 
 
 
 def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> None:
-    """Keep the results, replacing those of the same check and month."""
+    """Keep the results, replacing those of the same check and month. Call it inside `transaction`."""
     rows = [
         {
             "table_name": result.check.table.full_name,
@@ -87,14 +87,13 @@ def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> N
         for result in results
     ]
     frame = pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema)
-    with transaction(connection):
-        for row in rows:
-            connection.execute(
-                "delete from quality.check_results "
-                "where table_name = $table_name and check_name = $check_name and invoice_month is not distinct from $invoice_month",
-                {name: row[name] for name in CHECK_RESULTS.key},
-            )
-        append(connection, CHECK_RESULTS, frame)
+    for row in rows:
+        connection.execute(
+            "delete from quality.check_results "
+            "where table_name = $table_name and check_name = $check_name and invoice_month is not distinct from $invoice_month",
+            {name: row[name] for name in CHECK_RESULTS.key},
+        )
+    append(connection, CHECK_RESULTS, frame)
 
 
 def blocking_failures(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:

@@ -22,6 +22,11 @@ from retail_assets.contracts import TABLES, Table
 STORAGE_VERSION: Final = "v1.0.0"
 """Storage version of every file we create: opened by DuckDB 1.1 to 2.0 (docs/decisions.md, 2)."""
 
+_CONFIG: Final[dict[str, Any]] = {
+    "storage_compatibility_version": STORAGE_VERSION,
+    # A checkpoint every few months of a large run costs seconds; closing the connection makes one anyway.
+    "checkpoint_threshold": "256MB",
+}
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 2.0
 
@@ -59,7 +64,7 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
     wait = _FIRST_WAIT_SECONDS
     while True:
         try:
-            connection = duckdb.connect(path, config={"storage_compatibility_version": STORAGE_VERSION, **config})
+            connection = duckdb.connect(path, config={**_CONFIG, **config})
         except duckdb.IOException as error:
             # Only a held lock passes by waiting. A bad path or a damaged file must fail at once.
             if "Could not set lock" not in str(error):

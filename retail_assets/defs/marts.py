@@ -13,7 +13,6 @@ from retail_assets.dbt_project import DBT_PROJECT, current_manifest
 from retail_assets.monthly import POOL
 from retail_assets.settings import Settings
 
-
 # The profile names the warehouse by this variable; set before parsing, because dbt parses anew when a profile changes.
 os.environ["RETAIL_WAREHOUSE"] = str(Settings.from_environment().warehouse_path)
 

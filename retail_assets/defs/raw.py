@@ -11,7 +11,7 @@ from retail_assets import months as m
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
 from retail_assets.monthly import POOL, Frames, check_spec, key_of, monthly_asset, table_spec
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, read
+from retail_assets.warehouse import Warehouse, read, transaction
 
 _LANDING_TABLES = (LANDED_FILES, LANDED_LINES, PRODUCT_NAMES)
 _LANDING_DESCRIPTION = """
@@ -50,7 +50,8 @@ def landing_assets(
     with warehouse.get_connection() as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
         checked = quality.run(connection, no_file_refused)
-        quality.store(connection, [checked])
+        with transaction(connection):
+            quality.store(connection, [checked])
     landing.write_months(settings.months_path, report.months)
     for file in report.refused:
         context.log.warning("refused %s: %s", file.file_name, file.reason)
