@@ -15,7 +15,7 @@ run: $(SYNCED) ## the main job: land (a generated sample if landing/ is empty), 
 	.venv/bin/retail run
 
 test: $(SYNCED) ## the tests
-	.venv/bin/pytest -q -n auto -m "not slow"
+	.venv/bin/pytest -q -n auto --dist loadfile -m "not slow"
 
 test-all: $(SYNCED) ## the tests, and those that start real processes
 	.venv/bin/pytest -q
@@ -35,7 +35,7 @@ dev: $(SYNCED) ## the Dagster UI on http://127.0.0.1:3000
 	DAGSTER_HOME="$$(.venv/bin/retail home)" .venv/bin/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 $(SYNCED): pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 .tools/bin/uv:

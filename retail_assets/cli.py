@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     sample.set_defaults(command=_sample)
 
+    fetch = commands.add_parser("fetch", parents=[at_home], help="download the real data from UCI, checked by hash")
+    fetch.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the landing folder)")
+    fetch.set_defaults(command=_fetch)
+
     commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
     commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
@@ -124,6 +128,23 @@ def _sample(options: argparse.Namespace) -> int:
     return _DONE
 
 
+def _fetch(options: argparse.Namespace) -> int:
+    from retail_assets import fetch  # noqa: PLC0415
+
+    out = options.out or _settings(options).landing_dir
+    try:
+        fetched = fetch.fetch(out, fetch.ONLINE_RETAIL)
+    except fetch.FetchError as error:
+        _say(str(error))
+        return _ATTENTION
+    if not fetched.is_new:
+        _say("Already there, nothing was downloaded.")
+    if any(path != fetched.path and not path.name.startswith(".") for path in out.iterdir()):
+        _say(f"{out} holds other files too, and they land as well: take a generated sample out before you run.")
+    print(fetched.path)  # noqa: T201
+    return _DONE
+
+
 def _publish(options: argparse.Namespace) -> int:
     from retail_assets import pipeline  # noqa: PLC0415
 
@@ -164,3 +185,7 @@ def _say(*lines: str) -> None:
     from retail_assets.summary import printable  # noqa: PLC0415
 
     print(printable("\n".join(lines)), file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -115,7 +115,9 @@ _LINE_PARSED = (
 """What could be read from the text of a line."""
 
 _FILE_ID = Column("file_id", "VARCHAR", "SHA-256 of the content of the file, in hexadecimal.")
-_LINE_NO = Column("line_no", "INTEGER", "Number of the line in its file, counted as a text editor does; the header is line 1.")
+_LINE_NO = Column(
+    "line_no", "INTEGER", "Number of the line in its file, as an editor or a sheet counts; the header is line 1, later sheets and members count on."
+)
 
 LANDED_FILES = Table(
     schema="raw",
@@ -135,8 +137,8 @@ LANDED_FILES = Table(
         Column("reason", "VARCHAR", "Why the file was refused, and what to do.", nullable=True),
         Column("line_count", "BIGINT", "Lines below the header."),
         Column("months", "DATE[]", "First days of the months that have lines in the file."),
-        Column("encoding", "VARCHAR", "Character encoding the file was read with.", nullable=True),
-        Column("date_format", "VARCHAR", "Date format decided from the whole column.", nullable=True),
+        Column("encoding", "VARCHAR", "Character encoding of a text file; several for an archive, null for xlsx and Parquet.", nullable=True),
+        Column("date_format", "VARCHAR", "Date format decided from the whole column; several where parts of a file differ.", nullable=True),
         Column("landed_at", "TIMESTAMP", "When the pipeline first saw this content under this name, in UTC."),
     ),
 )
@@ -243,6 +245,11 @@ RETURNS = Table(
         Column("quantity", "INTEGER", "Units taken back in this match, positive."),
         Column("amount", MONEY, "Pounds sterling credited for these units, positive, at the price of the credit note."),
         Column("match_status", "VARCHAR", "Of the whole credit line: `full`, `partial` or `orphan`."),
+        Column(
+            "is_left_censored",
+            "BOOLEAN",
+            "No known sale explains the units, but one before the data may: a credit note of a customer within 90 days of the first known month.",
+        ),
         Column("returned_at", "TIMESTAMP", "Local shop time of the credit note."),
     ),
 )

@@ -22,7 +22,11 @@ from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
-READERS: Final = {".csv": parsing.read_csv, ".tsv": parsing.read_csv, ".txt": parsing.read_csv}
+READERS: Final[dict[str, parsing.Reader]] = {
+    **parsing.PLAIN_READERS,
+    **{f"{suffix}.gz": parsing.gunzipped(reader) for suffix, reader in parsing.PLAIN_READERS.items()},
+    ".zip": parsing.read_zip,
+}
 """Kinds of file that are read, by suffix."""
 
 _LINES_PER_BATCH: Final = 500_000
@@ -177,7 +181,7 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
 @dataclass(frozen=True)
 class _Read:
     file: LandedFile
-    lines: pl.DataFrame
+    parts: tuple[parsing.Part, ...] = ()
 
 
 def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_Read]]:
@@ -185,7 +189,7 @@ def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_R
     batch: list[_Read] = []
     for file in files:
         batch.append(_read_file(landing_dir, file))
-        if sum(item.lines.height for item in batch) >= _LINES_PER_BATCH:
+        if sum(item.file.line_count for item in batch) >= _LINES_PER_BATCH:
             yield batch
             batch = []
     if batch:
@@ -194,25 +198,40 @@ def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_R
 
 def _read_file(landing_dir: Path, file: LandedFile) -> _Read:
     path = landing_dir / file.file_name
-    reader = READERS.get(path.suffix.lower())
     try:
-        if reader is None:
-            raise parsing.RefusedFileError(f"Files of the kind {path.suffix or '(no suffix)'!r} are not read. Kinds that are: {', '.join(READERS)}.")
-        text = reader(path.read_bytes())
+        text = _reader(path.name)(path.read_bytes())
     except (parsing.RefusedFileError, OSError) as error:
-        return _Read(replace(file, status="refused", reason=str(error)), pl.DataFrame(schema=parsing.TEXT_SCHEMA))
-    return _Read(replace(file, encoding=text.encoding, line_count=text.lines.height), text.lines)
+        return _Read(replace(file, status="refused", reason=str(error)))
+    return _Read(replace(file, encoding=text.encoding, line_count=sum(part.lines.height for part in text.parts)), text.parts)
+
+
+def _reader(name: str) -> parsing.Reader:
+    for suffix, reader in READERS.items():
+        if name.lower().endswith(suffix):
+            return reader
+    raise parsing.RefusedFileError(f"Files of the kind {Path(name).suffix or '(no suffix)'!r} are not read. Kinds that are: {', '.join(READERS)}.")
 
 
 def _read_batch(connection: duckdb.DuckDBPyConnection, batch: list[_Read], date_order: parsing.DateOrder) -> dict[str, LandedFile]:
     """Parse and store the lines of some files; what became of each, by its id."""
-    read_files = {item.file.file_id: item.file for item in batch}
-    lines = pl.concat([item.lines.with_columns(file_id=pl.lit(item.file.file_id)) for item in batch])
-    parsed = parsing.parse_lines(lines, date_order)
-    append(connection, LANDED_LINES, parsed.lines)
-    months = dict(parsed.lines.group_by("file_id").agg(pl.col("invoice_month").unique().sort()).iter_rows())
-    for file_id, reason in parsed.refused.items():
-        read_files[file_id] = replace(read_files[file_id], status="refused", reason=reason, line_count=0)
-    for file_id, date_format in parsed.date_formats.items():
-        read_files[file_id] = replace(read_files[file_id], date_format=date_format, months=tuple(months[file_id]))
-    return read_files
+    # Dates and decimal marks are decided for each sheet or member by itself, so each is parsed as a file of its own.
+    parts = {f"{item.file.file_id}/{number}": (item.file.file_id, part) for item in batch for number, part in enumerate(item.parts)}
+    lines = [part.lines.with_columns(file_id=pl.lit(part_id)) for part_id, (_, part) in parts.items()]
+    outcomes = {item.file.file_id: item.file for item in batch}
+    if not lines:
+        return outcomes
+    parsed = parsing.parse_lines(pl.concat(lines), date_order)
+    for part_id, reason in parsed.refused.items():
+        file_id, part = parts[part_id]
+        whole_reason = f"{part.name}: {reason}" if part.name else reason
+        outcomes[file_id] = replace(outcomes[file_id], status="refused", reason=whole_reason, line_count=0)
+    kept = parsed.lines.with_columns(pl.col("file_id").str.split("/").list.first()).filter(
+        pl.col("file_id").is_in([file_id for file_id, file in outcomes.items() if file.status != "refused"])
+    )
+    append(connection, LANDED_LINES, kept)
+    formats: dict[str, dict[str, None]] = {}
+    for part_id, date_format in parsed.date_formats.items():
+        formats.setdefault(parts[part_id][0], {})[date_format] = None
+    for file_id, months in kept.group_by("file_id").agg(pl.col("invoice_month").unique().sort()).iter_rows():
+        outcomes[file_id] = replace(outcomes[file_id], date_format=", ".join(formats[file_id]), months=tuple(months))
+    return outcomes

@@ -25,6 +25,9 @@ OWNERS = ["team:data-engineering"]
 POOL = "warehouse"
 """One writer at a time: every step that opens the warehouse is in this pool, whose limit is 1."""
 
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+"""A range of months is one run. Assets without months say so too: Dagster takes a range only where every selected asset does."""
+
 Frames = Mapping[Table, pl.DataFrame]
 BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
 Dependency = Table | dg.AssetDep
@@ -93,7 +96,7 @@ def monthly_asset(
             specs=[table_spec(table, build.__doc__, deps, set(kinds)) for table in tables],
             check_specs=[check_spec(check) for check in all_checks],
             partitions_def=monthly_partitions(),
-            backfill_policy=dg.BackfillPolicy.single_run(),
+            backfill_policy=SINGLE_RUN,
             pool=POOL,
         )
         def refresh(

@@ -1,4 +1,4 @@
-"""Checks on tables: questions with one right answer, asked in SQL inside the transaction that writes a month, before it commits.
+"""Checks on tables: questions with one right answer, asked inside the transaction that writes a month, before it commits.
 
 An ERROR check that fails rolls the month back, so bad rows never become visible; a WARN check reports. Every result is kept by month in
 `quality.check_results`. The checks of each table stand beside its asset in `defs/`; the ones every table has stand here. No Dagster in here.
@@ -6,7 +6,7 @@ An ERROR check that fails rolls the month back, so bad rows never become visible
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
@@ -18,30 +18,39 @@ from retail_assets.contracts import CHECK_RESULTS, Table
 from retail_assets.warehouse import append, read
 
 Severity = Literal["ERROR", "WARN"]
+Evaluate = Callable[[duckdb.DuckDBPyConnection, date], tuple[str, str]]
+
+_SAMPLED_KEYS = 5
+_KEY_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of a table. Its query gives one row, `observed` and `expected`; it passes where both are the same.
+    """A check of a table. It finds `observed` and `expected`, and passes where both are the same text.
 
     Attributes:
         name: Name in the Dagster UI and in `quality.check_results`.
         table: The table it speaks of.
         description: What it asks.
-        query: SQL with the parameter `$month` (where `by_month`) and those of `parameters`.
+        query: SQL that gives one row of the two, with the parameter `$month` (where `by_month`) and those of `parameters`; or, where SQL cannot
+            know (a calendar), a function of the connection and the month that gives the two.
         recovery: What a person does when it fails.
         severity: `ERROR` blocks, `WARN` reports.
-        by_month: The query takes `$month`; else it speaks of the whole table.
+        by_month: It is asked of a month; else it speaks of the whole table.
     """
 
     name: str
     table: Table
     description: str
-    query: str
+    query: str | Evaluate
     recovery: str
     severity: Severity = "ERROR"
     by_month: bool = True
     parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if callable(self.query) and not self.by_month:
+            raise ValueError(f"{self.name}: only a check by month can be asked by a function")
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,50 @@ class Result:
 
 def run(connection: duckdb.DuckDBPyConnection, check: Check, month: date | None = None) -> Result:
     """Ask the check of a month, on the connection (and in the transaction) that is given."""
-    parameters = {**check.parameters, **({"month": month} if check.by_month else {})}
-    observed, expected = read(connection, check.query, parameters).row(0)
-    return Result(check, month if check.by_month else None, str(observed), str(expected))
+    if check.by_month and month is None:
+        raise ValueError(f"{check.name} is a check of a month")
+    asked = month if check.by_month else None
+    if isinstance(check.query, str):
+        observed, expected = read(connection, check.query, {**check.parameters, **({"month": asked} if asked else {})}).row(0)
+        return Result(check, asked, str(observed), str(expected))
+    assert asked is not None  # noqa: S101 - a function is asked of a month, see Check
+    return Result(check, asked, *check.query(connection, asked))
+
+
+def rows_at_fault(faults: str) -> str:
+    """The query of a check that every row must pass, from one that gives `fault` and `row_key` of each row that does not.
+
+    Observed are the faults with their number of rows and the first keys, such as `quantity is 0: 2 (536365/85123A, 536366/22633)`. Keys hold texts of
+    users: they are cut, and control characters are taken out.
+    """
+    return f"""
+        with faults as ({faults}),
+        keyed as (
+            select
+                fault,
+                left(regexp_replace(coalesce(row_key, 'no key'), '[[:cntrl:]]', ' ', 'g'), {_KEY_LENGTH}) as row_key
+            from faults
+        ),
+        counted as (
+            select
+                fault,
+                row_key,
+                count(*) as row_count,
+                row_number() over (partition by fault order by row_key) as key_no
+            from keyed
+            group by fault, row_key
+        ),
+        told as (
+            select
+                fault || ': ' || sum(row_count) || ' ('
+                || string_agg(row_key, ', ' order by row_key) filter (where key_no <= {_SAMPLED_KEYS})
+                || case when max(key_no) > {_SAMPLED_KEYS} then ', ...' else '' end || ')' as text
+            from counted
+            group by fault
+        )
+        select coalesce(string_agg(text, '; ' order by text), 'none') as observed, 'none' as expected
+        from told
+    """  # noqa: S608 - our own queries and numbers
 
 
 def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> None:

@@ -17,7 +17,7 @@ PREFIX = "RETAIL_"
 REPOSITORY = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = REPOSITORY / "dbt_sql"
 
-_PLACES = {"home", "landing", "lock_timeout_seconds", "memory_limit", "kept_publications"}
+_PLACES = {"home", "landing", "executor", "lock_timeout_seconds", "memory_limit", "kept_publications"}
 """Fields that say where and how, and change no result."""
 
 
@@ -40,12 +40,16 @@ class Settings(BaseModel):
     seed: int = Field(20101201, ge=0, lt=2**31, description="Seed of everything random.")
     rules_window_months: int = Field(12, ge=1, description="Trailing months of baskets behind the rules of a month.")
     min_support: float = Field(0.01, gt=0, le=1, description="Smallest share of baskets of a frequent itemset.")
+    min_basket_count: int = Field(10, ge=1, description="Smallest number of baskets of a frequent itemset, whatever the share.")
     max_itemset_length: int = Field(4, ge=2, description="Most products in a frequent itemset.")
     min_confidence: float = Field(0.2, ge=0, le=1, description="Smallest confidence of a rule.")
     min_lift: float = Field(1.0, ge=0, description="Smallest lift of a rule.")
     recommendations_per_product: int = Field(5, ge=1, description="Recommended products per product.")
     kept_publications: int = Field(3, ge=1, description="Publications that are kept, the current one included.")
     lock_timeout_seconds: float = Field(600, ge=0, description="How long to wait for another process that holds the warehouse.")
+    executor: Literal["in_process", "multiprocess"] = Field(
+        "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."
+    )
     memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
 
     @classmethod

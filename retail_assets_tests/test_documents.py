@@ -1,17 +1,17 @@
-"""The dbt files that derive from the contracts are up to date, and a stale one is found."""
+"""The documents that derive from code are up to date, and a stale one is found."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from retail_assets import contracts, documents
+from retail_assets.lib import cleaning
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_committed_files_equal_the_rendered_ones() -> None:
@@ -44,7 +44,7 @@ def test_every_column_has_one_docs_block() -> None:
 
 def test_write_repairs_what_check_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--root", str(tmp_path)]
-    sources = tmp_path / "models" / "sources.yml"
+    sources = tmp_path / "dbt_sql" / "models" / "sources.yml"
 
     assert documents.main(arguments) == 0
     assert documents.main([*arguments, "--check"]) == 0
@@ -57,3 +57,33 @@ def test_write_repairs_what_check_reports(tmp_path: Path, capsys: pytest.Capture
     assert documents.main(arguments) == 0
     assert capsys.readouterr().out == f"{sources}\n"
     assert documents.main([*arguments, "--check"]) == 0
+
+
+def test_every_rule_of_cleaning_is_documented_in_order() -> None:
+    rows = documents.render_rules().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [rule.reason for rule in cleaning.RULES]
+
+
+def test_every_check_is_documented_with_what_to_do() -> None:
+    rows = [row.strip("| ").split(" | ") for row in documents.render_checks().splitlines()[2:]]
+    assert ["`core.transactions`", "`lines_and_pennies_conserved`", "ERROR"] in [row[:3] for row in rows]
+    assert ["`raw.raw_transactions`", "`month_is_complete`", "WARN"] in [row[:3] for row in rows]
+    assert all(len(row) == 5 and all(row) for row in rows)
+    assert len({(row[0], row[1]) for row in rows}) == len(rows)
+
+
+def test_what_is_written_by_hand_around_the_markers_stays(tmp_path: Path) -> None:
+    documents.write(tmp_path)
+    page = tmp_path / "docs" / "cleaning.md"
+    generated = page.read_text(encoding="utf-8")
+    page.write_text(f"# By hand\n\n{generated.replace('zero_price', 'edited')}\nAlso by hand.\n", encoding="utf-8")
+    assert documents.write(tmp_path) == [page]
+    assert page.read_text(encoding="utf-8") == f"# By hand\n\n{generated}\nAlso by hand.\n"
+
+
+def test_a_lost_end_marker_is_named_and_nothing_is_cut(tmp_path: Path) -> None:
+    documents.write(tmp_path)
+    page = tmp_path / "docs" / "checks.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("End of the generated part", ""), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"checks\.md has lost its line"):
+        documents.write(tmp_path)

@@ -170,6 +170,8 @@ def test_the_order_of_files_decides_nothing() -> None:
 
 
 def test_landed_months_are_noted_for_the_code_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("RETAIL_FIRST_MONTH", "RETAIL_LAST_MONTH"):
+        monkeypatch.delenv(variable)
     note = tmp_path / "months.json"
     assert landed_range(note) == (date(2010, 12, 1), date(2010, 11, 1))
     write_months(note, [date(2011, 2, 1), date(2011, 1, 1)])

@@ -6,6 +6,7 @@ Skipped where the data is not there: it is not part of this repository.
 from __future__ import annotations
 
 import os
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def result(raw: pl.DataFrame, names: pl.DataFrame) -> Cleaned:
 @pytest.fixture(scope="module")
 def returns(result: Cleaned) -> pl.DataFrame:
     nothing = pl.DataFrame(schema={"sale_id": pl.String, "quantity": pl.Int32})
-    return match_returns(result.transactions.filter("is_return"), result.transactions, nothing)
+    return match_returns(result.transactions.filter("is_return"), result.transactions, nothing, data_start=date(2010, 12, 1))
 
 
 def test_every_line_and_every_penny_has_its_place(raw: pl.DataFrame, result: Cleaned) -> None:
@@ -125,6 +126,14 @@ def test_returns_matched_to_sales(returns: pl.DataFrame) -> None:
         ("full", 7_430, Decimal("449494.86")),
         ("orphan", 1_220, Decimal("27089.88")),
         ("partial", 51, Decimal("2109.44")),
+    ]
+
+
+def test_half_of_what_no_sale_explains_may_have_been_sold_before_the_data(returns: pl.DataFrame) -> None:
+    found = returns.filter(pl.col("sale_id").is_null()).group_by("is_left_censored").agg(pl.len(), pl.col("amount").sum()).sort("is_left_censored")
+    assert found.rows() == [
+        (False, 614, Decimal("14532.03")),
+        (True, 657, Decimal("13610.37")),
     ]
 
 

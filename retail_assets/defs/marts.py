@@ -10,7 +10,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from retail_assets.dbt_project import DBT_PROJECT, current_manifest
-from retail_assets.monthly import POOL
+from retail_assets.monthly import POOL, SINGLE_RUN
 from retail_assets.settings import Settings
 
 # The profile names the warehouse by this variable; set before parsing, because dbt parses anew when a profile changes.
@@ -23,6 +23,7 @@ os.environ["RETAIL_WAREHOUSE"] = str(Settings.from_environment().warehouse_path)
     name="dbt_models",
     # Unit tests judge the models, not the data: `make test` runs them. Seeds are read by Python; no model needs them.
     exclude="resource_type:unit_test resource_type:seed",
+    backfill_policy=SINGLE_RUN,
     pool=POOL,
 )
 def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: dg.ResourceParam[Settings]) -> Iterator[object]:

@@ -7,7 +7,7 @@ import dagster as dg
 from retail_assets import publication
 from retail_assets.contracts import ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES
 from retail_assets.defs.marts import dbt_models
-from retail_assets.monthly import OWNERS, POOL, key_of
+from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -15,21 +15,31 @@ _TABLES = (QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES, AS
 """Published tables that no dbt model reads, so that the publication waits for them too."""
 
 
-@dg.asset(
-    key=["published", "retail"],
-    deps=[*dbt_models.keys, *(key_of(table) for table in _TABLES)],
-    group_name="published",
-    owners=OWNERS,
-    kinds={"duckdb"},
+_DESCRIPTION = """`serving/retail.duckdb`: every layer and the marts in one read-only file, replaced whole and atomically.
+
+Refused while a blocking check has failed: readers keep the last good publication. Earlier publications are kept; `retail rollback` puts one back.
+"""
+
+
+@dg.multi_asset(
+    name="published__retail",
+    specs=[
+        dg.AssetSpec(
+            ["published", "retail"],
+            deps=[*dbt_models.keys, *(key_of(table) for table in _TABLES)],
+            description=_DESCRIPTION,
+            group_name="published",
+            owners=OWNERS,
+            kinds={"duckdb"},
+        )
+    ],
+    backfill_policy=SINGLE_RUN,
     pool=POOL,
 )
 def published_file(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
-    """`serving/retail.duckdb`: every layer and the marts in one read-only file, replaced whole and atomically.
-
-    Refused while a blocking check has failed: readers keep the last good publication. Earlier publications are kept; `retail rollback` puts one back.
-    """
+    """Publish what stands in the warehouse."""
     with warehouse.get_connection() as connection:
         published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
     return dg.MaterializeResult(

@@ -8,8 +8,9 @@ import duckdb
 
 from retail_assets import landing, quality
 from retail_assets import months as m
+from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
-from retail_assets.monthly import POOL, Frames, check_spec, key_of, monthly_asset, table_spec
+from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, monthly_asset, table_spec
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, read, transaction
 
@@ -40,6 +41,7 @@ no_file_refused = quality.Check(
     name="raw__landing",
     specs=[table_spec(table, _LANDING_DESCRIPTION, [], {"csv"}) for table in _LANDING_TABLES],
     check_specs=[check_spec(no_file_refused)],
+    backfill_policy=SINGLE_RUN,
     pool=POOL,
 )
 def landing_assets(
@@ -96,7 +98,12 @@ every_landed_line_is_here = quality.Check(
 )
 
 
-@monthly_asset(tables=[RAW_TRANSACTIONS], deps=[LANDED_FILES, LANDED_LINES], checks=[every_landed_line_is_here], kinds=frozenset({"sql"}))
+@monthly_asset(
+    tables=[RAW_TRANSACTIONS],
+    deps=[LANDED_FILES, LANDED_LINES],
+    checks=[every_landed_line_is_here, month_is_complete],
+    kinds=frozenset({"sql"}),
+)
 def raw_transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:  # noqa: ARG001 - one signature for all
     """The lines of the month from all landed files: eight fields of text as they came, and beside them what could be read.
 

@@ -7,6 +7,9 @@ from retail_assets.progress import progress_logger
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
+_EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor.configured({"max_concurrent": 1})}
+"""In one process by default: a process per step costs seconds each and wins nothing where writers take turns."""
+
 
 @dg.definitions
 def resources() -> dg.Definitions:
@@ -24,6 +27,5 @@ def resources() -> dg.Definitions:
             "dbt": dbt_resource(),
         },
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        # In one process by default: a process per step costs seconds each and wins nothing where one writer at a time is the rule.
-        executor=dg.in_process_executor,
+        executor=_EXECUTORS[settings.executor],
     )

@@ -1,6 +1,7 @@
 """rules: which products are bought together, over the baskets of a trailing window. Mining and measures stand in `lib/baskets/`."""
 
 from datetime import date
+from fractions import Fraction
 
 import duckdb
 import polars as pl
@@ -58,7 +59,8 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     """Products bought together in the baskets of the trailing window that ends with the month.
 
     A basket is one sale invoice with at least two products; web-shop batches are no baskets. An itemset is frequent when its count is at least
-    ceil(min_support * baskets), exactly. `expected_lift` is what basket sizes alone would give; judge a rule by its distance from that, not from 1.
+    ceil(min_support * baskets), exactly, and at least `min_basket_count`. `expected_lift` is what basket sizes alone would give: judge a rule by
+    its distance from that, not from 1.
     """
     window = read_months(
         connection,
@@ -69,9 +71,10 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     )
     lines = baskets.baskets(window)
     basket_count = lines["basket_id"].n_unique()
-    itemsets = baskets.frequent_itemsets(lines, settings.min_support, max_length=settings.max_itemset_length)
-    rules = baskets.association_rules(itemsets, basket_count, min_confidence=settings.min_confidence, min_lift=settings.min_lift)
-    tested = baskets.expected_under_basket_sizes(rules, lines).drop("p_value")
+    itemsets = baskets.frequent_itemsets(lines, _smallest_share(settings, basket_count), max_length=settings.max_itemset_length)
+    # Tested before any rule is left out: the false discovery rate is over all of them.
+    tested = baskets.expected_under_basket_sizes(baskets.association_rules(itemsets, basket_count), lines).drop("p_value")
+    rules = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
     names = _product_names(connection, month)
     return {
         FREQUENT_ITEMSETS: with_snapshot_month(
@@ -82,12 +85,17 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
             month,
         ),
         ASSOCIATION_RULES: with_snapshot_month(
-            tested.with_columns(_named(tested[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent")), ASSOCIATION_RULES, month
+            rules.with_columns(_named(rules[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent")), ASSOCIATION_RULES, month
         ),
         PRODUCT_RECOMMENDATIONS: with_snapshot_month(
             baskets.recommendations(lines, per_product=settings.recommendations_per_product), PRODUCT_RECOMMENDATIONS, month
         ),
     }
+
+
+def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
+    """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
+    return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
 
 
 def _product_names(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:

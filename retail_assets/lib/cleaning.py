@@ -197,7 +197,7 @@ def _normalized(raw: pl.DataFrame) -> pl.DataFrame:
             product=_text("stock_code").str.to_uppercase(),
             text=_folded(raw.get_column("description")),
             # Tools that know no missing whole numbers write `17850.0`.
-            customer=_text("customer_id").str.to_uppercase().str.strip_suffix(".0"),
+            customer=_text("customer_id").str.to_uppercase().str.replace(r"\.0+$", ""),
             nation=_text("country").fill_null(_UNKNOWN_COUNTRY),
         )
         .collect()

@@ -3,12 +3,14 @@
 A credit note of this shop names customer, product and quantity, but not the sale. Here each credit line consumes the latest earlier sales of the
 same product to the same customer, until its quantity is used up or no sale is left; a unit sold is taken back at most once. What a month is worth
 after that is the business of those who read the table.
+
+What no sale explains is left-censored where the sale may lie before the first month of the data, and a true orphan otherwise.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,6 +19,12 @@ from retail_assets.contracts import RETURNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+RETURN_WINDOW_DAYS = 90
+"""Usual delay of a return. In the real data, 89% of the matches of June 2011 and later (which could find sales half a year old) lie within it, and
+the share of customers' credit lines with units that no sale explains falls from 56%, 28% and 23% in the first three spells of 30 days to about 6%.
+
+A constant and no quantile of the data that has landed: later months must not change what was said of earlier ones."""
 
 _PAIR = ("customer_id", "stock_code")
 
@@ -27,7 +35,7 @@ _Sale = tuple[int, datetime, int]
 _MATCHES = pl.Schema({"credit_row": pl.UInt32(), "match_no": pl.Int32(), "sale_row": pl.UInt32(), "quantity": pl.Int32()})
 
 
-def match_returns(credit_lines: pl.DataFrame, sales: pl.DataFrame, consumed: pl.DataFrame) -> pl.DataFrame:
+def match_returns(credit_lines: pl.DataFrame, sales: pl.DataFrame, consumed: pl.DataFrame, *, data_start: date) -> pl.DataFrame:
     """Match credit lines to the sales they take back, latest sale first.
 
     A match depends only on what lies before the credit note. So the months can be matched one by one in order, with `consumed` from the months
@@ -37,6 +45,7 @@ def match_returns(credit_lines: pl.DataFrame, sales: pl.DataFrame, consumed: pl.
         credit_lines: Lines of core.transactions that are returns, of one or several months.
         sales: Lines of core.transactions; those that can count are sales to the customers of `credit_lines`, up to their time.
         consumed: `sale_id` and `quantity` that returns of earlier months took back.
+        data_start: First day of the first month whose sales are known.
 
     Returns:
         Lines as in RETURNS, sorted by its key.
@@ -51,6 +60,7 @@ def match_returns(credit_lines: pl.DataFrame, sales: pl.DataFrame, consumed: pl.
         .with_columns(
             amount=(pl.col("quantity").cast(pl.Decimal(18, 0)) * pl.col("unit_price")).cast(RETURNS["amount"].polars_type),
             match_status=_match_status().over("credit_row"),
+            is_left_censored=_is_left_censored(data_start),
         )
         .select(RETURNS.polars_schema.names())
         .sort(RETURNS.key)
@@ -65,6 +75,12 @@ def _described_credits(credit_lines: pl.DataFrame) -> pl.LazyFrame:
 def _match_status() -> pl.Expr:
     is_matched = pl.col("sale_row").is_not_null()
     return pl.when(is_matched.all()).then(pl.lit("full")).when(is_matched.any()).then(pl.lit("partial")).otherwise(pl.lit("orphan"))
+
+
+def _is_left_censored(data_start: date) -> pl.Expr:
+    """A credit note without a customer matches no sale wherever that lies: its rest is never for the start of the data to explain."""
+    is_early = pl.col("returned_at") < data_start + timedelta(days=RETURN_WINDOW_DAYS)
+    return pl.col("sale_row").is_null() & pl.col("customer_id").is_not_null() & is_early
 
 
 def _open_sales(credit_lines: pl.DataFrame, sales: pl.DataFrame, consumed: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from retail_assets.contracts import RETURNS, TRANSACTIONS
-from retail_assets.lib.returns import match_returns
+from retail_assets.lib.returns import RETURN_WINDOW_DAYS, match_returns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Line = tuple[str, int, str | None, str, int, str]
 """Id, day counted from 2011-01-01, customer, product, quantity, price."""
 
+DATA_START = date(2011, 1, 1)
 NOTHING_CONSUMED = pl.DataFrame(schema={"sale_id": pl.String, "quantity": pl.Int32})
 
 # One customer buys hearts three times and gives back more than the last purchase held.
@@ -64,7 +65,7 @@ def lines(rows: Sequence[Line]) -> pl.DataFrame:
 
 def matched(rows: Sequence[Line], consumed: pl.DataFrame = NOTHING_CONSUMED) -> pl.DataFrame:
     frame = lines(rows)
-    return match_returns(frame.filter("is_return"), frame, consumed)
+    return match_returns(frame.filter("is_return"), frame, consumed, data_start=DATA_START)
 
 
 def shown(returns: pl.DataFrame) -> list[tuple[object, ...]]:
@@ -112,6 +113,21 @@ class TestMatches:
         assert matched([("s1", 0, "1", "X", 1, "1")]).schema == matched([]).schema == RETURNS.polars_schema
 
 
+class TestLeftCensoring:
+    def censored(self, rows: Sequence[Line]) -> list[bool]:
+        return matched(rows).get_column("is_left_censored").to_list()
+
+    def test_a_credit_within_the_window_may_take_back_a_sale_before_the_data(self) -> None:
+        last, first_after = RETURN_WINDOW_DAYS - 1, RETURN_WINDOW_DAYS
+        assert self.censored([("c1", last, "1", "X", -1, "1"), ("c2", first_after, "1", "X", -1, "1")]) == [True, False]
+
+    def test_only_the_rest_that_no_sale_explains_is_censored(self) -> None:
+        assert self.censored([("s1", 0, "1", "X", 1, "1"), ("c1", 1, "1", "X", -3, "1")]) == [False, True]
+
+    def test_an_anonymous_return_would_match_no_earlier_sale_either(self) -> None:
+        assert self.censored([("c1", 1, None, "X", -1, "1")]) == [False]
+
+
 def _numbered(rows: list[tuple[int, str | None, str, int, str]]) -> list[Line]:
     return [(f"{'c' if row[3] < 0 else 's'}{number:02}", *row) for number, row in enumerate(rows)]
 
@@ -153,7 +169,7 @@ class TestProperties:
         frame, parts, consumed = lines(rows), [matched([])], NOTHING_CONSUMED
         for month in frame.get_column("invoice_month").unique().sort():
             known = frame.filter(pl.col("invoice_month") <= month)
-            parts.append(match_returns(known.filter(pl.col("invoice_month") == month, pl.col("is_return")), known, consumed))
+            parts.append(match_returns(known.filter(pl.col("invoice_month") == month, pl.col("is_return")), known, consumed, data_start=DATA_START))
             consumed = pl.concat(parts).drop_nulls("sale_id").select("sale_id", "quantity")
         assert_frame_equal(pl.concat(parts).sort(RETURNS.key), matched(rows))
 

@@ -22,6 +22,7 @@ final as (
         returns.customer_id,
         credit_lines.country,
         returns.match_status,
+        returns.is_left_censored,
         returns.quantity,
         returns.amount
     from returns

@@ -12,7 +12,7 @@ import polars as pl
 from retail_assets.lib.sample._facts import FAMILY_SIZE, NOTES, TEXTS_PER_ITEM, Ints
 from retail_assets.lib.sample._random import draw_weighted
 
-_LINES_PER_FAMILY = 1_000
+_LINES_PER_FAMILY = 250
 _FEWEST_FAMILIES = 50
 _MOST_FAMILIES = 500
 

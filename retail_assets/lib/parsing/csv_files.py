@@ -1,0 +1,99 @@
+"""CSV files as text lines. What the text means is read in `values`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Final
+
+import polars as pl
+
+from retail_assets.lib.parsing.fields import FIELDS, TEXT_SCHEMA, Part, RefusedFileError, TextFile, known_fields, require_fields
+from retail_assets.lib.parsing.kinds import require_kind
+
+_SEPARATORS: Final = (",", ";", "\t")
+
+
+def read_csv(content: bytes) -> TextFile:
+    """Read a CSV file of the family: UTF-8 (with or without BOM), UTF-16 with BOM, Windows-1252 or ISO-8859-1; comma, semicolon or tab.
+
+    Line numbers count physical lines, also where a quoted field holds a line break. A line with too many fields keeps them all, the surplus joined
+    to its last field, and one with too few has nulls.
+
+    Raises:
+        RefusedFileError: Empty, not text, or without the eight columns.
+    """
+    text, encoding = _decode(content)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as Excel for the Macintosh writes lines
+    header, _, body = text.partition("\n")
+    separator, fields = _read_header(header.rstrip("\r"))
+    lines = _read_plain(body, separator, fields)
+    if lines is None:
+        lines = _read_quoted(text, separator, fields)
+    if lines.is_empty():
+        raise RefusedFileError("The file holds a header and no line. Land the complete file.")
+    return TextFile((Part(lines.select(TEXT_SCHEMA.names())),), encoding)
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    require_kind(content, "text")
+    # Windows-1252 leaves five bytes undefined; ISO-8859-1 reads anything, so it comes last.
+    candidates = ["utf-16"] if content.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "cp1252", "iso-8859-1"]
+    for encoding in candidates:
+        try:
+            return content.decode(encoding), encoding.removesuffix("-sig")
+        except UnicodeDecodeError:
+            continue
+    raise RefusedFileError("The file starts like UTF-16 text and does not go on like it. It may be truncated: land it again.")
+
+
+def _read_header(header: str) -> tuple[str, list[str]]:
+    try:
+        columns_by_separator = {separator: next(csv.reader([header], delimiter=separator), []) for separator in _SEPARATORS}
+    except csv.Error as error:
+        raise RefusedFileError(f"The first line cannot be split into column names ({error}). Land the file with its header.") from error
+    separator, columns = max(columns_by_separator.items(), key=lambda item: (len(set(FIELDS) & set(known_fields(item[1]))), len(item[1])))
+    return separator, require_fields(columns)
+
+
+def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | None:
+    """The quick way, for files in which every physical line is one line of data; None where that does not hold."""
+    if not body.strip("\r\n"):
+        return pl.DataFrame(schema=TEXT_SCHEMA)
+    try:
+        lines = pl.read_csv(
+            body.encode(),
+            has_header=False,
+            new_columns=[f"column_{position}" for position in range(len(fields))],
+            separator=separator,
+            infer_schema=False,
+            quote_char='"',
+        )
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    physical = body.count("\n") + (not body.endswith("\n"))
+    if lines.height != physical or lines.width != len(fields):
+        return None
+    wanted = [pl.col(lines.columns[fields.index(field)]).alias(field) for field in FIELDS]
+    return lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *wanted)
+
+
+def _read_quoted(text: str, separator: str, fields: list[str]) -> pl.DataFrame:
+    """The patient way, for files with line breaks in quotes, blank lines or lines of the wrong length."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    next(reader)
+    rows: list[dict[str, object]] = []
+    start = reader.line_num + 1
+    try:
+        for values in reader:
+            if values:
+                head, surplus = values[: len(fields)], values[len(fields) :]
+                if surplus:
+                    head[-1] = separator.join([head[-1], *surplus])
+                row = dict(zip(fields, head, strict=False))
+                rows.append({"line_no": start, **{field: row.get(field) or None for field in FIELDS}})
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise RefusedFileError(f"Line {start} cannot be split into fields ({error}). Mend the line, or land the file again.") from error
+    return pl.DataFrame(rows, schema=TEXT_SCHEMA)

@@ -1,0 +1,83 @@
+"""Parquet files as text lines: native types are written as a CSV export of the same values would."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from retail_assets.lib.parsing.fields import FIELDS, Part, RefusedFileError, TextFile, require_fields
+from retail_assets.lib.parsing.kinds import require_kind
+
+MOST_LINES: Final = 50_000_000
+"""Equal values cost nothing in Parquet: a small file can hold more lines than fit in memory."""
+
+_SHOWN_DECIMALS: Final = 9
+_LARGEST_ROUNDED: Final = 1e6
+"""Sums such as 0.1 + 0.2 are written as people see them, `0.3`; beyond, floats have no decimals to spare."""
+
+_LARGEST_WHOLE: Final = 2.0**53
+_READ_ERRORS: Final = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, MemoryError)
+
+
+def read_parquet(content: bytes) -> TextFile:
+    """Read a Parquet file; its first row is line 2, as if the column names were line 1.
+
+    Times with a zone are taken as the clock in that zone shows them: shop time has no zone.
+
+    Raises:
+        RefusedFileError: Damaged, without the eight columns, with a column that is no text, number or date, or with too many lines.
+    """
+    require_kind(content, "parquet")
+    try:
+        values = pl.DataFrame(_read_table(content))
+        lines = values.select(_as_text(field, dtype) for field, dtype in values.schema.items())
+    except RefusedFileError:
+        raise
+    except _READ_ERRORS as error:
+        raise RefusedFileError(f"The Parquet file is damaged or cannot be read ({str(error)[:200]}). Land it again.") from error
+    if lines.is_empty():
+        raise RefusedFileError("The file holds columns and no line. Land the complete file.")
+    return TextFile((Part(lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *FIELDS)),))
+
+
+def _read_table(content: bytes) -> pa.Table:
+    """The eight columns under the names of their fields."""
+    with parquet.ParquetFile(pa.BufferReader(content)) as file:
+        if file.metadata.num_rows > MOST_LINES:
+            raise RefusedFileError(f"The file says it holds {file.metadata.num_rows:,} lines. Land it in pieces of at most {MOST_LINES:,}.")
+        columns = list(file.schema_arrow.names)
+        fields = require_fields(columns)
+        table = file.read(columns=[columns[fields.index(field)] for field in FIELDS])
+    table = table.rename_columns([fields[columns.index(name)] for name in table.column_names])
+    # Text that is no UTF-8 would otherwise surface far from here.
+    table.validate(full=True)
+    return table
+
+
+def _as_text(field: str, dtype: pl.DataType) -> pl.Expr:
+    value = pl.col(field)
+    if dtype.is_float():
+        text = _float_text(value, dtype)
+    elif dtype.is_decimal():
+        text = value.cast(pl.String)
+        text = pl.when(text.str.contains(".", literal=True)).then(text.str.strip_chars_end("0").str.strip_chars_end(".")).otherwise(text)
+    elif isinstance(dtype, pl.Datetime):
+        local = value.dt.replace_time_zone(None)
+        has_fraction = local.dt.truncate("1s") != local
+        text = pl.when(has_fraction).then(local.dt.to_string("%Y-%m-%d %H:%M:%S%.6f")).otherwise(local.dt.to_string("%Y-%m-%d %H:%M:%S"))
+    elif dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Date, pl.Boolean, pl.Null, pl.Binary):
+        text = value.cast(pl.String)
+    else:
+        raise RefusedFileError(f"The column of {field} holds values of type {dtype}, which is no text, number or date. Write it as text.")
+    return text.replace("", None).alias(field)
+
+
+def _float_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    number = value.fill_nan(None)
+    is_whole = (number == number.round()) & (number.abs() < _LARGEST_WHOLE)
+    # A 32-bit float is written with the digits that it has; rounding would show those that it has not.
+    rounded = pl.when(number.abs() < _LARGEST_ROUNDED).then(number.round(_SHOWN_DECIMALS)).otherwise(number) if dtype == pl.Float64 else number
+    return pl.when(is_whole).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(rounded.cast(pl.String))

@@ -1,0 +1,162 @@
+"""The command `retail`: usage errors at once, and one whole run on a sample as a user would do it, in a process of its own."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from retail_assets.cli import main
+from retail_assets.lib import sample
+
+LINES, SEED = 4_000, 3
+MONTHS = 13
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home after one `retail run`."""
+
+    path: Path
+    run: subprocess.CompletedProcess[str]
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(self.path / "serving" / "retail.duckdb", read_only=True) as reader:
+            return reader.execute(sql).fetchall()
+
+
+def retail(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "retail_assets.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a small sample, a file that must be refused, and everything refreshed."""
+    path = tmp_path_factory.mktemp("home")
+    sample.write(sample.generate(LINES, SEED), path / "landing")
+    return Home(path, retail("run", "--home", path))
+
+
+def test_a_run_exits_0_and_says_on_stdout_what_came_out(home: Home) -> None:
+    assert home.run.returncode == 0, home.run.stderr
+    assert f"{LINES:,}" in home.run.stdout
+    assert "2010-12..2011-12" in home.run.stdout
+    assert str(home.path / "serving" / "retail.duckdb") in home.run.stdout
+
+
+def test_progress_on_stderr_names_steps_months_and_seconds(home: Home) -> None:
+    assert "core/transactions" in home.run.stderr
+    assert "2011-03: " in home.run.stderr
+    assert "done in" in home.run.stderr
+    assert "Traceback" not in home.run.stderr
+    assert "Warning" not in home.run.stderr
+
+
+def test_every_line_and_penny_of_every_month_is_accounted_for(home: Home) -> None:
+    found = home.query(
+        """
+        with kept as (
+            select invoice_month, amount from core.transactions union all select invoice_month, amount from core.quarantine
+        )
+        select invoice_month, count(*), sum(amount) from kept group by invoice_month order by invoice_month
+        """
+    )
+    oracle = sample.generate(LINES, SEED).months.sort("invoice_month")
+    assert [(month, count) for month, count, _ in found] == oracle.select("invoice_month", "line_count").rows()
+    assert [amount for *_, amount in found] == oracle["amount"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("raw.raw_transactions", "invoice_month"),
+        ("core.transactions", "invoice_month"),
+        ("features.customer_months", "invoice_month"),
+        ("features.rfm_features", "snapshot_month"),
+        ("segments.segment_model", "snapshot_month"),
+        ("segments.customer_segments", "snapshot_month"),
+        ("segments.segment_migration", "snapshot_month"),
+        ("rules.product_recommendations", "snapshot_month"),
+        ("marts.monthly_kpis", "invoice_month"),
+    ],
+)
+def test_every_layer_has_every_month(home: Home, table: str, column: str) -> None:
+    assert home.query(f"select count(distinct {column}) from {table}") == [(MONTHS,)]
+
+
+def test_the_generated_dirt_is_found_again(home: Home) -> None:
+    oracle = dict(sample.generate(LINES, SEED).dirt.select("kind", "line_count").rows())
+    reasons: dict[object, object] = dict(home.query("select reason, count(*) from core.quarantine group by reason"))  # type: ignore[arg-type]
+    assert reasons["non_product"] == oracle["non_product"]
+    assert reasons["stock_adjustment"] == oracle["write_off"]
+
+
+def test_every_check_passed_and_is_published(home: Home) -> None:
+    assert home.query("select table_name, check_name, observed from marts.data_quality where not is_passed and severity = 'ERROR'") == []
+    assert home.query("select count(*) > 100 from marts.data_quality") == [(True,)]
+
+
+def test_every_published_table_and_column_is_described(home: Home) -> None:
+    assert home.query("select table_name from duckdb_tables() where coalesce(comment, '') = ''") == []
+    assert home.query("select table_name, column_name from duckdb_columns() where not internal and coalesce(comment, '') = ''") == []
+
+
+def test_no_basket_holds_what_is_no_product(home: Home) -> None:
+    assert home.query("select count(*) from core.transactions where stock_code in ('POST', 'DOT', 'M', 'BANK CHARGES', '23444', '22016')") == [(0,)]
+
+
+def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
+    tables = [f"{schema}.{name}" for schema, name in home.query("select schema_name, table_name from duckdb_tables() where schema_name <> 'marts'")]
+
+    def contents() -> dict[str, pl.DataFrame]:
+        with duckdb.connect(home.path / "serving" / "retail.duckdb", read_only=True) as reader:
+            return {table: reader.sql(f"select * from {table}").pl() for table in tables}
+
+    before = contents()
+    again = retail("run", "--home", home.path, "--months", "2011-03")
+    assert again.returncode == 0, again.stderr
+    after = contents()
+    assert [table for table in tables if not before[table].equals(after[table])] == []
+
+
+def test_rollback_puts_the_first_publication_back(home: Home) -> None:
+    newest = home.query("select published_at from marts.publication")
+    assert retail("rollback", "--home", home.path).returncode == 0
+    assert home.query("select published_at from marts.publication") < newest
+
+
+def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path) -> None:
+    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
+    (tmp_path / "landing" / "broken.csv").write_text("a,b\n1,2\n")
+    done = retail("run", "--home", tmp_path, "--months", "2010-12")
+    assert done.returncode == 1
+    assert "broken.csv: Columns are missing" in done.stderr
+    with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
+        assert reader.execute("select count(*) > 0 from core.transactions").fetchall() == [(True,)]
+        assert reader.execute("select is_passed from marts.data_quality where check_name = 'no_file_refused'").fetchall() == [(False,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "--months", "March"], "no range of months"),
+        (["run", "--landing", "/does/not/exist"], "does not exist"),
+        (["walk"], "invalid choice"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_why(arguments: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments, "--home", str(tmp_path)] if arguments[:1] == ["run"] else arguments)
+    assert exit_.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_sample_is_written_and_too_small_a_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--lines", "2000", "--out", str(tmp_path / "a")]) == 0
+    assert "2,000 lines" in capsys.readouterr().out
+    assert main(["sample", "--lines", "1", "--out", str(tmp_path / "b")]) == 2

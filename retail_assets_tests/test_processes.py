@@ -1,0 +1,63 @@
+"""Slow: whole runs as operators and users start them, on the real data and with a process per step."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from retail_assets.lib import sample
+
+pytestmark = pytest.mark.slow
+
+BESIDE_PYTHON = Path(sys.executable).parent
+
+
+def run(command: Sequence[object], home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RETAIL_", "DAGSTER_HOME"))}
+    environment = {**inherited, "RETAIL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), **variables}
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
+
+
+def published(home: Path, tables: list[str]) -> dict[str, pl.DataFrame]:
+    with duckdb.connect(home / "serving" / "retail.duckdb", read_only=True) as reader:
+        return {table: reader.sql(f"select * from {table}").pl() for table in tables}
+
+
+def test_a_process_per_step_ends_in_the_same_tables_as_one_process(tmp_path: Path) -> None:
+    sample.write(sample.generate(2_000, 5), tmp_path / "landing")
+    tables = ["core.transactions", "core.returns", "features.rfm_features", "segments.customer_segments", "rules.product_recommendations"]
+    first = run([BESIDE_PYTHON / "retail", "run", "--months", "2010-12:2011-01"], tmp_path)
+    assert first.returncode == 0, first.stderr
+    before = published(tmp_path, tables)
+    launch = [BESIDE_PYTHON / "dg", "launch", "--assets", "*", "--partition-range", "2010-12-01...2011-01-01"]
+    again = run(launch, tmp_path, RETAIL_EXECUTOR="multiprocess")
+    assert again.returncode == 0, again.stderr[-2_000:]
+    after = published(tmp_path, tables)
+    assert [table for table in tables if not before[table].equals(after[table])] == []
+
+
+@pytest.mark.real_data
+def test_the_real_data_ends_in_13_months_with_every_line_and_penny(tmp_path: Path, real_data: Path) -> None:
+    done = run([BESIDE_PYTHON / "retail", "run", "--landing", real_data, "--home", tmp_path], tmp_path)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
+        raw, kept = (
+            reader.execute(f"select invoice_month, count(*), sum(amount) from ({source}) group by invoice_month order by invoice_month").fetchall()
+            for source in (
+                "select invoice_month, amount from raw.raw_transactions",
+                "select invoice_month, amount from core.transactions union all select invoice_month, amount from core.quarantine",
+            )
+        )
+        assert raw == kept
+        assert [count for _, count, _ in raw] == [42481, 35147, 27707, 36748, 29916, 37030, 36874, 39518, 35284, 50226, 60742, 84711, 25525]
+        assert sum(amount for *_, amount in raw) == Decimal("9747747.9340")
+        for table in ("features.rfm_features", "segments.customer_segments", "rules.association_rules"):
+            assert reader.execute(f"select count(distinct snapshot_month) from {table}").fetchall() == [(13,)]
+        # Bought for 168,469.60 and cancelled twelve minutes later: net of returns, 2.90 is left.
+        assert reader.execute("select monetary from marts.customer_360 where customer_id = '16446'").fetchall() == [(Decimal("2.90"),)]
