@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[at_home], help="land files, refresh months, publish")
     run.add_argument("--landing", type=Path, metavar="DIR", help="folder of the files to read (default: HOME/landing)")
-    run.add_argument("--months", type=_months, metavar="MONTHS", help="2011-03 or 2011-01:2011-03 (default: every landed month)")
+    run.add_argument("--months", type=_months, metavar="MONTHS", help="2011-03 or 2011-01:2011-03 (default: from the first changed month on)")
+    run.add_argument("--all", action="store_true", help="every landed month, changed or not")
     run.set_defaults(command=_run)
 
     sample = commands.add_parser("sample", help="write a generated sample, for trying things out")
@@ -89,18 +90,20 @@ def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     settings = _settings(options)
     _land_sample_if_empty(settings)
-    report = pipeline.land(settings)
+    report, pending = pipeline.land(settings)
     if not report.months:
         _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
         return _ATTENTION
     if options.months and (unknown := [m.label(month) for month in options.months if month not in report.months]):
         _say(f"No lines have landed for {', '.join(unknown)}. Landed months: {m.window_label(list(report.months))}.")
         return _USAGE
-    months = options.months or m.window(report.months[0], report.months[-1])
-    succeeded, failures = pipeline.refresh(months)
-    if not succeeded:
-        _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
-        return _ATTENTION
+    landed = m.window(report.months[0], report.months[-1])
+    months = options.months or (landed if options.all else pending and m.window(pending[0], landed[-1]))
+    if months:
+        succeeded, failures = pipeline.refresh(months, report, settings)
+        if not succeeded:
+            _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
+            return _ATTENTION
     print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
     if report.refused:
         _say(*_refusals(report))

@@ -507,6 +507,20 @@ CHECK_RESULTS = Table(
     ),
 )
 
+REFRESHED_MONTHS = Table(
+    schema="quality",
+    name="refreshed_months",
+    grain="One row per month that `retail run` carried through to a publication: what it was made from.",
+    key=("invoice_month",),
+    month_column="invoice_month",
+    columns=(
+        _invoice_month(),
+        Column("files_hash", "VARCHAR", "Changes when other file contents count for the month or one before it."),
+        Column("settings_hash", "VARCHAR", "Changes when a setting changes that can change a result."),
+        Column("code_version", "VARCHAR", "Version of retail_assets."),
+    ),
+)
+
 TABLES: tuple[Table, ...] = (
     LANDED_FILES,
     LANDED_LINES,
@@ -528,5 +542,6 @@ TABLES: tuple[Table, ...] = (
     ASSOCIATION_RULES,
     PRODUCT_RECOMMENDATIONS,
     CHECK_RESULTS,
+    REFRESHED_MONTHS,
 )
 """Every table that Python writes, in the order of the flow."""

@@ -10,7 +10,7 @@ import io
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
-from retail_assets import landing
+from retail_assets import landing, publication, refreshed
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -22,18 +22,31 @@ _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
 
 
-def land(settings: Settings) -> LandingReport:
-    """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
-    warehouse = Warehouse(database=str(settings.warehouse_path), lock_timeout_seconds=settings.lock_timeout_seconds)
-    with warehouse.get_connection() as connection:
+def land(settings: Settings) -> tuple[LandingReport, list[date]]:
+    """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet.
+
+    Returns:
+        What landed, and the months that have to be refreshed.
+    """
+    with _warehouse(settings).get_connection() as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
+        is_published = publication.current(settings) is not None
+        pending = refreshed.pending_months(connection, report, settings) if report.months and is_published else list(report.months)
     landing.write_months(settings.months_path, report.months)
-    return report
+    return report, pending
 
 
-def refresh(months: list[date]) -> tuple[bool, list[str]]:
+def refresh(months: list[date], report: LandingReport, settings: Settings) -> tuple[bool, list[str]]:
     """Materialize every layer for the months in one run, and publish. Whether it succeeded, and what failed."""
-    return _execute("refresh", {_RANGE_START: months[0].isoformat(), _RANGE_END: months[-1].isoformat()})
+    succeeded, failures = _execute("refresh", {_RANGE_START: months[0].isoformat(), _RANGE_END: months[-1].isoformat()})
+    if succeeded:
+        with _warehouse(settings).get_connection() as connection:
+            refreshed.record(connection, months, report, settings)
+    return succeeded, failures
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    return Warehouse(database=str(settings.warehouse_path), lock_timeout_seconds=settings.lock_timeout_seconds)
 
 
 def publish() -> tuple[bool, list[str]]:

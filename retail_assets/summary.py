@@ -54,7 +54,8 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
     ]
     rule_count = rules[0][-1] if rules else 0
     parts = [
-        f"Published {m.window_label(m.window(first, last))}; refreshed {m.window_label(months)} in {seconds:.1f} s.",
+        f"Published {m.window_label(m.window(first, last))}; "
+        + (f"refreshed {m.window_label(months)} in {seconds:.1f} s." if months else "nothing has changed since."),
         _block("Lines", lines),
         _block(
             f"Segments at the end of {m.label(last)}",

@@ -123,6 +123,14 @@ def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
     assert [table for table in tables if not before[table].equals(after[table])] == []
 
 
+def test_a_run_without_changes_refreshes_nothing_and_says_so(home: Home) -> None:
+    before = home.query("select published_at from marts.publication")
+    again = retail("run", "--home", home.path)
+    assert again.returncode == 0, again.stderr
+    assert "nothing has changed since" in again.stdout
+    assert home.query("select published_at from marts.publication") == before
+
+
 def test_rollback_puts_the_first_publication_back(home: Home) -> None:
     newest = home.query("select published_at from marts.publication")
     assert retail("rollback", "--home", home.path).returncode == 0
