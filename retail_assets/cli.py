@@ -86,11 +86,16 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _run(options: argparse.Namespace) -> int:
     from retail_assets import pipeline, summary  # noqa: PLC0415
+    from retail_assets.warehouse import WarehouseBusyError  # noqa: PLC0415
 
     started = time.monotonic()
     settings = _settings(options)
     _land_sample_if_empty(settings)
-    report, pending = pipeline.land(settings)
+    try:
+        report, pending = pipeline.land(settings)
+    except WarehouseBusyError as error:
+        _say(str(error))
+        return _ATTENTION
     if not report.months:
         _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
         return _ATTENTION

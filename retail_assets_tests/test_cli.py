@@ -148,6 +148,17 @@ def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path
         assert reader.execute("select is_passed from marts.data_quality where check_name = 'no_file_refused'").fetchall() == [(False,)]
 
 
+def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
+    (tmp_path / "warehouse").mkdir()
+    monkeypatch.setenv("RETAIL_LOCK_TIMEOUT_SECONDS", "0.1")
+    with duckdb.connect(tmp_path / "warehouse" / "retail.duckdb"):
+        done = retail("run", "--home", tmp_path)
+    assert done.returncode == 1
+    assert "was held by another process" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
