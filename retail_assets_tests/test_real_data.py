@@ -5,7 +5,6 @@ Skipped where the data is not there: it is not part of this repository.
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -14,51 +13,24 @@ import polars as pl
 import pytest
 
 from retail_assets.contracts import RAW_TRANSACTIONS
+from retail_assets.lib import parsing
 from retail_assets.lib.cleaning import Cleaned, canonical_names, clean, product_names
 from retail_assets.lib.returns import match_returns
+from retail_assets.seeds import read_seed
 
-ROOT = Path(__file__).parents[1]
-REAL_DATA = ROOT / os.environ.get("RETAIL_REAL_DATA", "../shared/data/online-retail")
-SEEDS = ROOT / "dbt_sql" / "seeds"
-
-FIELDS = {
-    "InvoiceNo": "invoice_no",
-    "StockCode": "stock_code",
-    "Description": "description",
-    "Quantity": "quantity",
-    "InvoiceDate": "invoice_date",
-    "UnitPrice": "unit_price",
-    "CustomerID": "customer_id",
-    "Country": "country",
-}
-
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif(not (REAL_DATA / "by-day").is_dir(), reason=f"the real data is not at {REAL_DATA}; set RETAIL_REAL_DATA"),
-]
+pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module")
-def raw() -> pl.DataFrame:
-    quantity, price = pl.col("quantity").cast(pl.Int32), pl.col("unit_price").cast(pl.Decimal(18, 4))
-    invoiced_at = pl.col("invoice_date").str.to_datetime("%Y-%m-%d %H:%M:%S")
-    # A path is as good a name for a content as its hash, as long as no two files are alike.
-    return (
-        pl.scan_csv(REAL_DATA / "by-day" / "*.csv", infer_schema=False, include_file_paths="file_name")
-        .rename(FIELDS)
-        .with_columns(
-            file_id="file_name",
-            line_no=pl.int_range(2, pl.len() + 2).over("file_name"),
-            parsed_quantity=quantity,
-            parsed_unit_price=price,
-            parsed_invoiced_at=invoiced_at,
-            amount=quantity * price,
-            invoice_month=invoiced_at.dt.date().dt.month_start(),
-        )
-        .select(RAW_TRANSACTIONS.polars_schema.names())
-        .cast(RAW_TRANSACTIONS.polars_schema)
-        .collect()
-    )
+def raw(real_data: Path) -> pl.DataFrame:
+    # A name is as good an id for a content as its hash, as long as no two files are alike.
+    texts = [
+        part.lines.with_columns(file_id=pl.lit(path.name))
+        for path in sorted(real_data.glob("*.csv"))
+        for part in parsing.read_csv(path.read_bytes()).parts
+    ]
+    lines = parsing.parse_lines(pl.concat(texts)).lines
+    return lines.with_columns(file_name="file_id").select(RAW_TRANSACTIONS.polars_schema.names())
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +39,7 @@ def names(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def cleaned(raw: pl.DataFrame, names: pl.DataFrame) -> Cleaned:
-    codes = pl.read_csv(SEEDS / "non_product_codes.csv", schema_overrides={"code": pl.String})
-    return clean(raw, names, codes, pl.read_csv(SEEDS / "country_names.csv"))
+    return clean(raw, names, read_seed("non_product_codes"), read_seed("country_names"))
 
 
 @pytest.fixture(scope="module")
