@@ -118,16 +118,18 @@ def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
 def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
     """Which contents count, from what was known and what lies in the folder now: every file with its new status, in the order of names.
 
-    A refused content stays refused until it is landed with other content, or under a name whose suffix says another kind.
+    A refused file is tried again while it lies in the folder, because a setting may make it readable, and is forgotten once it is taken away.
     """
     by_key = {(file.file_name, file.file_id): file for file in known}
-    current_id = {file.file_name: file.file_id for file in by_key.values() if file.status != "superseded"}
+    current_id = {file.file_name: file.file_id for file in by_key.values() if file.status not in ("superseded", "refused")}
     for file in found:
-        by_key.setdefault((file.file_name, file.file_id), file)
+        key = file.file_name, file.file_id
+        earlier = by_key.get(key, file)
+        by_key[key] = replace(file, landed_at=earlier.landed_at) if earlier.status == "refused" else earlier
         current_id[file.file_name] = file.file_id
     owners: dict[str, str] = {}
     for file in sorted(by_key.values(), key=lambda file: (file.landed_at, file.file_name)):
-        if file.status != "refused" and current_id[file.file_name] == file.file_id:
+        if current_id.get(file.file_name) == file.file_id:
             owners.setdefault(file.file_id, file.file_name)
     return tuple(
         replace(file, status=_decide_status(file, current_id, owners))
@@ -150,10 +152,8 @@ def _sha256(path: Path) -> str:
 
 
 def _decide_status(file: LandedFile, current_id: dict[str, str], owners: dict[str, str]) -> str:
-    if current_id[file.file_name] != file.file_id:
+    if current_id.get(file.file_name) != file.file_id:
         return "superseded"
-    if file.status == "refused":
-        return "refused"
     return "landed" if owners[file.file_id] == file.file_name else "duplicate"
 
 

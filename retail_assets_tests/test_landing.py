@@ -133,6 +133,23 @@ def test_a_refused_file_is_listed_with_its_reason_and_the_others_go_on(
     assert stored == (name, "refused", report.refused[0].reason, 0)
 
 
+def test_a_refused_file_is_read_once_the_setting_that_its_reason_names_is_set(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "dates.csv").write_text(JANUARY.replace("2011-01-04", "3/4/2011"))
+    assert "RETAIL_DATE_ORDER" in str(land(connection, folder, FIRST).refused[0].reason)
+    report = land(connection, folder, SECOND, "month_first")
+    assert (report.refused, report.months, report.files[0].landed_at) == ((), (date(2011, 3, 1),), FIRST)
+    assert report.files[0].reason is None
+
+
+def test_a_refused_file_that_is_taken_away_is_refused_no_longer(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "broken.csv").write_text("a,b\n1,2\n")
+    assert len(land(connection, folder, FIRST).refused) == 1
+    (folder / "broken.csv").unlink()
+    report = land(connection, folder, SECOND)
+    assert report.refused == ()
+    assert [file.status for file in report.files] == ["superseded"]
+
+
 def test_a_landing_that_fails_leaves_the_warehouse_as_it_was(
     folder: Path, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
