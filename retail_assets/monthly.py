@@ -4,6 +4,7 @@ It loops over the months of the run (one, or a range in one run), writes each mo
 and seconds by month. What a month consists of is no business of this file.
 """
 
+import base64
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 Frames = Mapping[Table, pl.DataFrame]
 BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
+DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
+"""Charts of a month as it stands in the warehouse: metadata name -> PNG."""
 Dependency = Table | dg.AssetDep
 
 _PREVIEW_ROWS = 5
@@ -85,9 +88,17 @@ def check_spec(check: quality.Check) -> dg.AssetCheckSpec:
 
 
 def monthly_asset(
-    *, tables: Sequence[Table], deps: Sequence[Dependency], checks: Sequence[quality.Check] = (), kinds: frozenset[str] = frozenset({"polars"})
+    *,
+    tables: Sequence[Table],
+    deps: Sequence[Dependency],
+    checks: Sequence[quality.Check] = (),
+    kinds: frozenset[str] = frozenset({"polars"}),
+    pictures: Mapping[Table, DrawMonth] | None = None,
 ) -> Callable[[BuildMonth], dg.AssetsDefinition]:
-    """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset."""
+    """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset.
+
+    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table.
+    """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
 
     def decorate(build: BuildMonth) -> dg.AssetsDefinition:
@@ -105,9 +116,13 @@ def monthly_asset(
             months = [month_of(key) for key in context.partition_keys]
             with warehouse.get_connection() as connection:
                 outcomes = [_refresh_month(context, connection, month, settings, build, all_checks) for month in months]
+                drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
-            yield from (dg.MaterializeResult(asset_key=key_of(table), metadata=_metadata(table, outcomes)) for table in tables)
+            yield from (
+                dg.MaterializeResult(asset_key=key_of(table), metadata={**_metadata(table, outcomes), **_images(drawn.get(table, {}))})
+                for table in tables
+            )
 
         return refresh
 
@@ -224,6 +239,11 @@ def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataVa
         "rows": dg.MetadataValue.int(sum(outcome.row_counts.get(table, 0) for outcome in outcomes)),
         "preview": dg.MetadataValue.md(preview(outcomes[-1].preview.get(table, pl.DataFrame()))),
     }
+
+
+def _images(pictures: Mapping[str, bytes]) -> dict[str, dg.MetadataValue]:
+    """PNG pictures as the UI shows them: inside Markdown, with no file to serve."""
+    return {name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})") for name, picture in pictures.items()}
 
 
 def preview(frame: pl.DataFrame) -> str:

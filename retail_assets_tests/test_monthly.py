@@ -1,5 +1,6 @@
 """An asset with months writes each month whole with its checks inside, and a month that a check refuses stays as it was."""
 
+import base64
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -38,7 +39,13 @@ line_counts: dict[int, int] = {}
 """What the asset below writes, by month."""
 
 
-@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd])
+def draw(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:
+    """A picture that says which month it was drawn of, from what stands in the warehouse."""
+    ((count,),) = connection.execute("select line_count from raw.product_names where invoice_month = $month", {"month": month}).fetchall()
+    return {"chart": f"{month:%Y-%m}: {count}".encode()}
+
+
+@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd], pictures={PRODUCT_NAMES: draw})
 def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Writes one row a month."""
     row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_counts[month.month], "unpriced_line_count": 0}
@@ -154,3 +161,20 @@ def test_a_preview_defuses_what_markdown_and_html_act_on() -> None:
     assert "<script>" not in shown
     assert "](" not in shown
     assert shown.count("\n") == 2, "a line break in a text starts no new row"
+
+
+def test_pictures_are_drawn_of_the_last_month_of_a_run_and_stand_in_its_metadata(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: 3})
+    refresh(warehouse, instance, "2011-01-01", "2011-02-01")
+    (record,) = instance.fetch_materializations(key_of(PRODUCT_NAMES), limit=1).records
+    assert record.asset_materialization is not None
+    text = str(record.asset_materialization.metadata["chart"].value)
+    assert text == f"![chart](data:image/png;base64,{base64.b64encode(b'2011-02: 3').decode()})"
+
+
+def test_no_picture_is_drawn_of_a_refused_month(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: REFUSED_COUNT})
+    assert not refresh(warehouse, instance, "2011-01-01", "2011-02-01").success
+    records = instance.fetch_materializations(key_of(PRODUCT_NAMES), limit=10).records
+    assert records
+    assert not any("chart" in record.asset_materialization.metadata for record in records if record.asset_materialization)
