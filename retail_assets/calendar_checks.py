@@ -46,6 +46,15 @@ _LANDED_RANGE = """
 """
 
 
+def ends_early(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
+    """Whether trading days at the end of the month are missing, because it is still running or its last export has not landed.
+
+    Recency then counts days on which nobody could have bought, and spend is short of a month's.
+    """
+    known, in_month = _days(connection, _SALE_DAYS, month)
+    return not in_month or bool(_judge(known, in_month[-1] + _DAY, m.last_day(month)).missing)
+
+
 def _month_is_complete(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[str, str]:
     known, in_month = _days(connection, _RAW_DAYS, month)
     first_month, last_month = read(connection, _LANDED_RANGE).row(0)

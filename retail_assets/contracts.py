@@ -272,6 +272,8 @@ CUSTOMER_MONTHS = Table(
         Column("orphan_amount", MONEY, "Pounds sterling credited in this month that no known sale explains, positive."),
         Column("first_sale_at", "TIMESTAMP", "First sale in the month; null in a month of returns only.", nullable=True),
         Column("last_sale_at", "TIMESTAMP", "Last sale in the month; null in a month of returns only.", nullable=True),
+        Column("first_day_amount", MONEY, "Gross sales on the first sale day of the month, in pounds sterling; 0 in a month of returns only."),
+        Column("country", "VARCHAR", "Country of the last sale in the month; null in a month of returns only.", nullable=True),
         Column("stock_codes", "VARCHAR[]", "Distinct products bought, sorted."),
     ),
 )
@@ -286,16 +288,40 @@ RFM_FEATURES = Table(
         _snapshot_month(),
         _customer_id(),
         Column("recency_days", "INTEGER", "Days from the last purchase to the last day of the snapshot month; 0 for a purchase on that day."),
-        Column("frequency", "INTEGER", "Distinct sale invoices to date."),
-        Column("monetary", MONEY, "Sales to date in pounds sterling, net of matched returns."),
-        Column("tenure_days", "INTEGER", "Days from the first purchase to the last day of the snapshot month."),
-        Column("average_order_value", "DOUBLE", "monetary / frequency, in pounds sterling."),
+        Column("frequency", "INTEGER", "Distinct sale invoices to date; with RETAIL_RFM_FREQUENCY=days, distinct days with a sale."),
+        Column(
+            "monetary",
+            MONEY,
+            "Sales to date in pounds sterling, net of matched returns; with RETAIL_RFM_AMOUNT=gross before returns, with RETAIL_RFM_MONETARY=mean "
+            "per unit of frequency.",
+        ),
+        Column("tenure_days", "INTEGER", "Days from the first purchase to the last day of the snapshot month: T of CLV models."),
+        Column("gross_amount", MONEY, "Sales to date in pounds sterling, before returns."),
+        Column("returned_amount", MONEY, "Matched returns credited to date in pounds sterling, positive."),
+        Column("net_amount", MONEY, "gross_amount - returned_amount in pounds sterling: what the customer is worth to date, whatever the settings."),
+        Column("average_order_value", "DOUBLE", "net_amount / distinct sale invoices, in pounds sterling."),
         Column("distinct_products", "INTEGER", "Distinct products bought to date."),
         Column("return_rate", "DOUBLE", "Share of gross sales that came back as matched returns, 0 to 1."),
-        Column("r_score", "INTEGER", "Recency score, 5 for the most recent fifth; equal values score equally."),
-        Column("f_score", "INTEGER", "Frequency score, 5 for the most frequent fifth; equal values score equally."),
-        Column("m_score", "INTEGER", "Monetary score, 5 for the highest fifth; equal values score equally."),
+        Column("clv_frequency", "INTEGER", "Days with a sale after the first such day: frequency of lifetimes and pymc-marketing."),
+        Column("clv_recency_days", "INTEGER", "Days from the first to the last day with a sale: recency of lifetimes and pymc-marketing."),
+        Column(
+            "clv_monetary_value",
+            "DOUBLE",
+            "Mean gross sales per day with a sale after the first such day, in pounds sterling; 0 without one: monetary_value of lifetimes and "
+            "pymc-marketing.",
+        ),
+        Column("country", "VARCHAR", "Country of the last purchase."),
+        Column("r_score", "INTEGER", "Recency score, 5 for the most recent; equal values score equally, see features.rfm_cut_points."),
+        Column("f_score", "INTEGER", "Frequency score, 5 for the most frequent; equal values score equally, see features.rfm_cut_points."),
+        Column("m_score", "INTEGER", "Monetary score, 5 for the highest; equal values score equally, see features.rfm_cut_points."),
         Column("rfm_segment", "VARCHAR", "Named segment of the recency and frequency scores, from the seed `rfm_segments`."),
+        Column("previous_rfm_segment", "VARCHAR", "Named segment at the end of the month before; null for who was no customer then.", nullable=True),
+        Column(
+            "movement",
+            "VARCHAR",
+            "`new` (first purchase this month), `reactivated` (bought again after more than RETAIL_LAPSING_AFTER_DAYS), `retained` (last purchase "
+            "within these days), `lapsing` (longer ago), `lost` (longer ago than RETAIL_LOST_AFTER_DAYS).",
+        ),
     ),
 )
 
@@ -309,6 +335,7 @@ RFM_CUT_POINTS = Table(
         _snapshot_month(),
         Column("metric", "VARCHAR", "`recency_days`, `frequency` or `monetary`."),
         Column("score", "INTEGER", "Score from 1 to 5."),
+        Column("method", "VARCHAR", "`quintiles` of the customers of the month, or `fixed` cut points from the seed `rfm_fixed_cut_points`."),
         Column("lowest", "DOUBLE", "Lowest value that got the score, inclusive."),
         Column("highest", "DOUBLE", "Highest value that got the score, inclusive."),
         Column("customer_count", "INTEGER", "Customers with the score."),
@@ -318,18 +345,23 @@ RFM_CUT_POINTS = Table(
 SEGMENT_MODEL = Table(
     schema="segments",
     name="segment_model",
-    grain="One row per snapshot month, segment and feature: the fitted k-means model.",
+    grain="One row per snapshot month, segment and feature: the model that assigns the customers of the month.",
     key=("snapshot_month", "segment_id", "feature"),
     month_column="snapshot_month",
     columns=(
         _snapshot_month(),
         Column("segment_id", "INTEGER", "Segment, aligned to the month before."),
         Column("feature", "VARCHAR", "Feature of features.rfm_features that was clustered."),
+        Column("fitted_month", "DATE", "First day of the month whose customers the model was fitted on; an earlier one where it was kept."),
+        Column("algorithm", "VARCHAR", "`kmeans`, `gmm` (Gaussian mixture) or `ward` (hierarchical)."),
         Column("k", "INTEGER", "Number of segments of the model."),
-        Column("scaled_center", "DOUBLE", "Centroid on the scaled log scale."),
+        Column("scaled_center", "DOUBLE", "Centroid on the scaled feature."),
         Column("center", "DOUBLE", "Centroid in the feature's own unit."),
-        Column("scaler_mean", "DOUBLE", "Mean of log1p(feature) that the scaler subtracts."),
-        Column("scaler_scale", "DOUBLE", "Standard deviation of log1p(feature) that the scaler divides by."),
+        Column("variance", "DOUBLE", "Variance of the segment on the scaled feature that distances are divided by; 1 unless it is a mixture."),
+        Column("weight", "DOUBLE", "Prior share of the segment that assignment starts from; equal unless it is a mixture."),
+        Column("power", "DOUBLE", "Power of the Yeo-Johnson transform of the feature; 0 is log1p."),
+        Column("scaler_mean", "DOUBLE", "Mean of the transformed feature that the scaler subtracts."),
+        Column("scaler_scale", "DOUBLE", "Standard deviation of the transformed feature that the scaler divides by."),
         Column("seed", "INTEGER", "Random seed of the fit."),
     ),
 )
@@ -337,7 +369,7 @@ SEGMENT_MODEL = Table(
 SEGMENT_CANDIDATES = Table(
     schema="segments",
     name="segment_candidates",
-    grain="One row per snapshot month and number of segments tried.",
+    grain="One row per snapshot month and number of segments tried; none where the model of an earlier month was kept.",
     key=("snapshot_month", "k"),
     month_column="snapshot_month",
     columns=(
@@ -348,7 +380,7 @@ SEGMENT_CANDIDATES = Table(
         Column("stability", "DOUBLE", "Mean adjusted Rand index between the fit and fits on bootstrap samples; 1 is perfectly stable."),
         Column("calinski_harabasz", "DOUBLE", "Variance ratio (Calinski and Harabasz 1974); higher is better."),
         Column("davies_bouldin", "DOUBLE", "Mean similarity of nearest clusters (Davies and Bouldin 1979); lower is better."),
-        Column("inertia", "DOUBLE", "Sum of squared distances to the centroids on the scaled log scale."),
+        Column("inertia", "DOUBLE", "Sum of squared distances to the centroids on the scaled features."),
         Column("smallest_share", "DOUBLE", "Share of customers in the smallest segment, 0 to 1."),
     ),
 )
@@ -370,6 +402,21 @@ SEGMENT_ALIGNMENT = Table(
     ),
 )
 
+SEGMENT_DRIFT = Table(
+    schema="segments",
+    name="segment_drift",
+    grain="One row per snapshot month that has an earlier month to compare with, and measure.",
+    key=("snapshot_month", "measure"),
+    month_column="snapshot_month",
+    columns=(
+        _snapshot_month(),
+        Column("measure", "VARCHAR", "Feature of features.rfm_features, or `segment_id` for the sizes of the segments."),
+        Column("reference_month", "DATE", "First day of the month compared with: the one the model was fitted on if earlier, else the month before."),
+        Column("psi", "DOUBLE", "Population stability index; below 0.1 stable, from 0.25 on the customers are others than those of the reference."),
+        Column("bin_count", "INTEGER", "Bins compared: tenths of the reference, fewer where values tie, or the segments."),
+    ),
+)
+
 CUSTOMER_SEGMENTS = Table(
     schema="segments",
     name="customer_segments",
@@ -381,8 +428,11 @@ CUSTOMER_SEGMENTS = Table(
         _customer_id(),
         Column("segment_id", "INTEGER", "Segment; the id keeps its meaning from month to month."),
         Column("segment_name", "VARCHAR", "Name of the segment, from its profile against all customers of the month."),
-        Column("distance", "DOUBLE", "Distance to the segment's centroid on the scaled log scale."),
+        Column("distance", "DOUBLE", "Distance to the segment's centroid on the scaled features."),
         Column("silhouette", "DOUBLE", "How much nearer the customer is to the own segment than to the next one, -1 to 1."),
+        Column(
+            "is_outlier", "BOOLEAN", "A feature lies more than 3 standard deviations from the mean, as of wholesalers; it counts as 3 in the fit."
+        ),
     ),
 )
 
@@ -396,14 +446,24 @@ SEGMENT_PROFILES = Table(
         _snapshot_month(),
         Column("segment_id", "INTEGER", "Segment; the id keeps its meaning from month to month."),
         Column("segment_name", "VARCHAR", "Name of the segment, unique within the month."),
-        Column("explanation", "VARCHAR", "One line that says what sets the segment apart, with the figures."),
+        Column("explanation", "VARCHAR", "What sets the segment apart: its rule and how well it holds, the features that matter, its medians."),
+        Column("rule", "VARCHAR", "The segment in words and thresholds, from a shallow decision tree."),
+        Column("rule_precision", "DOUBLE", "Share of the customers the rule fits who are in the segment, 0 to 1."),
+        Column("rule_recall", "DOUBLE", "Share of the segment's customers the rule fits, 0 to 1."),
         Column("customer_count", "INTEGER", "Customers in the segment."),
         Column("customer_share", "DOUBLE", "Share of all customers, 0 to 1."),
-        Column("monetary", MONEY, "Net sales to date of the segment in pounds sterling."),
-        Column("monetary_share", "DOUBLE", "Share of the net sales to date of all customers, 0 to 1.", nullable=True),
+        Column("outlier_count", "INTEGER", "Customers of the segment with is_outlier."),
+        Column("net_amount", MONEY, "Net sales to date of the segment in pounds sterling."),
+        Column("revenue_share", "DOUBLE", "Share of the net sales to date of all customers, 0 to 1.", nullable=True),
         Column("median_recency_days", "DOUBLE", "Median days since the last purchase."),
-        Column("median_frequency", "DOUBLE", "Median number of sale invoices to date."),
-        Column("median_monetary", "DOUBLE", "Median net sales to date in pounds sterling."),
+        Column("median_frequency", "DOUBLE", "Median RFM frequency."),
+        Column("median_monetary", "DOUBLE", "Median RFM monetary in pounds sterling."),
+        Column("recency_contribution", "DOUBLE", "Share of recency in what sets the segment apart from all customers, 0 to 1."),
+        Column("frequency_contribution", "DOUBLE", "Share of frequency in what sets the segment apart from all customers, 0 to 1."),
+        Column("monetary_contribution", "DOUBLE", "Share of spend in what sets the segment apart from all customers, 0 to 1."),
+        Column("top_stock_codes", "VARCHAR[]", "Products that most customers of the segment have bought to date, most first."),
+        Column("top_products", "VARCHAR[]", "Names of these products, in the same order."),
+        Column("top_countries", "VARCHAR[]", "Countries of most customers of the segment, most first."),
         Column("mean_silhouette", "DOUBLE", "Mean silhouette of the segment, -1 to 1."),
     ),
 )
@@ -422,8 +482,8 @@ SEGMENT_MIGRATION = Table(
         Column("to_segment_id", "INTEGER", "Segment now; null for customers who left.", nullable=True),
         Column("to_segment_name", "VARCHAR", "Name of that segment now; null for customers who left.", nullable=True),
         Column("customer_count", "INTEGER", "Customers who made this move."),
-        Column("monetary_before", MONEY, "Their net sales to date in the month before, in pounds sterling."),
-        Column("monetary", MONEY, "Their net sales to date now, in pounds sterling."),
+        Column("net_amount_before", MONEY, "Their net sales to date in the month before, in pounds sterling."),
+        Column("net_amount", MONEY, "Their net sales to date now, in pounds sterling."),
     ),
 )
 
@@ -535,6 +595,7 @@ TABLES: tuple[Table, ...] = (
     SEGMENT_MODEL,
     SEGMENT_CANDIDATES,
     SEGMENT_ALIGNMENT,
+    SEGMENT_DRIFT,
     CUSTOMER_SEGMENTS,
     SEGMENT_PROFILES,
     SEGMENT_MIGRATION,

@@ -9,9 +9,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PREFIX = "RETAIL_"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,6 +37,29 @@ class Settings(BaseModel):
     )
     duplicates: Literal["keep", "quarantine"] = Field("keep", description="What to do with lines that repeat another line of their invoice exactly.")
     rfm_window_months: int | None = Field(None, ge=1, description="Months of history behind RFM features; all history when unset.")
+    rfm_frequency: Literal["invoices", "days"] = Field("invoices", description="What RFM frequency counts: distinct sale invoices, or days with one.")
+    rfm_amount: Literal["net", "gross"] = Field("net", description="Which sales RFM monetary is made of: net of matched returns, or before returns.")
+    rfm_monetary: Literal["sum", "mean"] = Field("sum", description="RFM monetary as the sum to date, or the mean per unit of frequency.")
+    rfm_cut_points: Literal["quintiles", "fixed"] = Field(
+        "quintiles",
+        description="RFM scores by fifths of the customers of the month, or by the fixed cut points of the seed `rfm_fixed_cut_points`, with which a "
+        "score means the same every month.",
+    )
+    lapsing_after_days: int = Field(90, ge=1, description="Days without a purchase after which a customer is lapsing.")
+    lost_after_days: int = Field(180, ge=2, description="Days without a purchase after which a customer is lost; more than those of lapsing.")
+    segment_algorithm: Literal["kmeans", "gmm", "ward"] = Field(
+        "kmeans", description="How segments are found: k-means, Gaussian mixture, or Ward's hierarchy."
+    )
+    segment_transform: Literal["log", "yeo_johnson"] = Field("log", description="How features are transformed before they are scaled and clustered.")
+    segment_frozen_month: str | None = Field(
+        None,
+        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+        description="Month such as `2011-06` whose segment model and names all later months keep: they only assign their customers, and drift is "
+        "measured. A model for every month when unset.",
+    )
+    segment_incomplete_month: Literal["keep", "fit"] = Field(
+        "keep", description="In a month whose last trading days have not landed: keep the model of the month before, or fit one to what there is."
+    )
     seed: int = Field(20101201, ge=0, lt=2**31, description="Seed of everything random.")
     rules_window_months: int = Field(12, ge=1, description="Trailing months of baskets behind the rules of a month.")
     min_support: float = Field(0.01, gt=0, le=1, description="Smallest share of baskets of a frequent itemset.")
@@ -52,6 +75,14 @@ class Settings(BaseModel):
     )
     memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
 
+    @model_validator(mode="after")
+    def _lapsing_comes_before_lost(self) -> Self:
+        if self.lost_after_days <= self.lapsing_after_days:
+            raise ValueError(
+                f"RETAIL_LOST_AFTER_DAYS ({self.lost_after_days}) must be more than RETAIL_LAPSING_AFTER_DAYS ({self.lapsing_after_days})"
+            )
+        return self
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from the environment.
@@ -64,7 +95,9 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(f"{PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" for item in error.errors())
+            problems = "; ".join(
+                f"{PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" if item["loc"] else item["msg"] for item in error.errors()
+            )
             raise SettingsError(f"{problems}. See the table of settings in README.md.") from error
 
     @property

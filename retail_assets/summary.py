@@ -24,10 +24,10 @@ _LINES: Final = """
 """
 _REASONS: Final = "select reason, count(*) as line_count from core.quarantine group by reason order by line_count desc, reason"
 _SEGMENTS: Final = """
-    select segment_name, customer_count, coalesce(monetary_share, 0) as share
+    select segment_name, customer_count, coalesce(revenue_share, 0) as share
     from marts.segment_profiles
     where snapshot_month = $month
-    order by monetary desc, segment_id
+    order by net_amount desc, segment_id
 """
 _RULES: Final = """
     select antecedent_text, consequent_text, basket_count, confidence, lift, expected_lift, count(*) over () as rule_count

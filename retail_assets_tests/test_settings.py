@@ -32,3 +32,8 @@ def test_places_hang_below_the_home() -> None:
     assert settings.warehouse_path == Path("/srv/retail/warehouse/retail.duckdb")
     assert settings.landing_dir == Path("/srv/retail/landing")
     assert Settings(home=Path("/srv/retail"), landing=Path("/mnt/drop")).landing_dir == Path("/mnt/drop")
+
+
+def test_settings_that_contradict_each_other_are_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match=r"RETAIL_LOST_AFTER_DAYS \(30\) must be more than RETAIL_LAPSING_AFTER_DAYS \(90\)"):
+        Settings.from_environment({"RETAIL_LOST_AFTER_DAYS": "30"})

@@ -62,16 +62,108 @@ scores_in_range = quality.Check(
 )
 
 
-@monthly_asset(tables=[RFM_FEATURES, RFM_CUT_POINTS], deps=[until(key_of(CUSTOMER_MONTHS))], checks=[scores_in_range])
+def _guard(name: str, description: str, query: str, recovery: str) -> quality.Check:
+    """A check that scores mean something. It reports: a shop in its first month has scores too, and its readers must know what they are worth."""
+    return quality.Check(name=name, table=RFM_FEATURES, description=description, query=query, recovery=recovery, severity="WARN")
+
+
+enough_buyers = _guard(
+    "enough_buyers",
+    "At least 100 customers: with fewer, a fifth of them is a handful, and one customer moves the cut points.",
+    """
+        select
+            case when count(*) >= 100 then 'at least 100' else count(*) || ' customers' end as observed,
+            'at least 100' as expected
+        from features.rfm_features
+        where snapshot_month = $month
+    """,
+    "Read scores as a ranking of these customers only, or set RETAIL_RFM_CUT_POINTS=fixed.",
+)
+
+enough_history = _guard(
+    "enough_history",
+    "At least 3 months have landed up to the snapshot: before, nobody can have been away for long, and frequency is cut short.",
+    """
+        with history as (
+            select date_diff('month', min(invoice_month), $month) + 1 as month_count from features.customer_months where invoice_month <= $month
+        )
+        select
+            case when month_count >= 3 then 'at least 3 months' else coalesce(month_count, 0) || ' months' end as observed,
+            'at least 3 months' as expected
+        from history
+    """,
+    "Land earlier months if there are any; else do not act on recency and frequency of this snapshot yet.",
+)
+
+recent_orders = _guard(
+    "recent_orders",
+    "At least 1 of 100 customers bought in the month of the snapshot: else recency tells how old the data is, not the customers.",
+    """
+        with bought as (
+            select count(*) as customer_count, count(*) filter (where recency_days < day(last_day($month))) as recent_count
+            from features.rfm_features
+            where snapshot_month = $month
+        )
+        select
+            case
+                when recent_count >= 0.01 * customer_count and customer_count > 0 then 'at least 1 in 100'
+                else recent_count || ' of ' || customer_count
+            end as observed,
+            'at least 1 in 100' as expected
+        from bought
+    """,
+    "See in raw.landed_files whether the export of the month is missing or refused; land it and refresh the month.",
+)
+
+repeat_customers = _guard(
+    "repeat_customers",
+    "At least 1 of 10 customers bought more than once: else frequency is a constant and its scores are chance.",
+    """
+        with repeated as (
+            select count(*) as customer_count, count(*) filter (where frequency > 1) as repeat_count
+            from features.rfm_features
+            where snapshot_month = $month
+        )
+        select
+            case
+                when repeat_count >= 0.1 * customer_count and customer_count > 0 then 'at least 1 in 10'
+                else repeat_count || ' of ' || customer_count
+            end as observed,
+            'at least 1 in 10' as expected
+        from repeated
+    """,
+    "Segment by recency and spend alone, and check that the source sends one customer number per customer.",
+)
+
+
+@monthly_asset(
+    tables=[RFM_FEATURES, RFM_CUT_POINTS],
+    deps=[until(key_of(CUSTOMER_MONTHS))],
+    checks=[scores_in_range, enough_buyers, enough_history, recent_orders, repeat_customers],
+)
 def rfm_features(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Recency, frequency and monetary value of every customer as of the last day of the month, from what was known then.
 
-    Scores from 1 to 5 in which equal values always score equally, their cut points, and the named segment of the 5x5 grid.
+    Scores from 1 to 5 in which equal values always score equally, their cut points, the named segment of the 5x5 grid beside that of the month
+    before, and what became of the customer: new, retained, reactivated, lapsing or lost.
     """
     history = read(
         connection,
         "select * from features.customer_months where invoice_month <= $month order by customer_id, invoice_month",
         {"month": month},
     )
-    snapshot = rfm.rfm_features(history, m.last_day(month), read_seed("rfm_segments"), settings.rfm_window_months)
-    return {RFM_FEATURES: snapshot, RFM_CUT_POINTS: rfm.cut_points(snapshot)}
+    definition = _definition(settings)
+    snapshot = rfm.rfm_features(history, m.last_day(month), read_seed("rfm_segments"), definition)
+    return {RFM_FEATURES: snapshot, RFM_CUT_POINTS: rfm.cut_points(snapshot, definition)}
+
+
+def _definition(settings: Settings) -> rfm.Definition:
+    return rfm.Definition(
+        window_months=settings.rfm_window_months,
+        frequency=settings.rfm_frequency,
+        amount=settings.rfm_amount,
+        monetary=settings.rfm_monetary,
+        lapsing_after_days=settings.lapsing_after_days,
+        lost_after_days=settings.lost_after_days,
+        fixed_cut_points=read_seed("rfm_fixed_cut_points") if settings.rfm_cut_points == "fixed" else None,
+    )

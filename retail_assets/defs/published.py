@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from retail_assets import publication
-from retail_assets.contracts import ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES
+from retail_assets.contracts import (
+    ASSOCIATION_RULES,
+    PRODUCT_RECOMMENDATIONS,
+    QUARANTINE,
+    RFM_CUT_POINTS,
+    SEGMENT_ALIGNMENT,
+    SEGMENT_CANDIDATES,
+)
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
 from retail_assets.settings import Settings

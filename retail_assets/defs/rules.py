@@ -8,12 +8,13 @@ import polars as pl
 
 from retail_assets import months as m
 from retail_assets import quality
+from retail_assets.catalogue import product_names
 from retail_assets.contracts import ASSOCIATION_RULES, FREQUENT_ITEMSETS, PRODUCT_RECOMMENDATIONS, TRANSACTIONS
 from retail_assets.lib import baskets
 from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_month
 from retail_assets.partitions import until
 from retail_assets.settings import Settings
-from retail_assets.warehouse import read, read_months
+from retail_assets.warehouse import read_months
 
 supports_are_exact = quality.Check(
     name="supports_are_exact",
@@ -75,7 +76,7 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     # Tested before any rule is left out: the false discovery rate is over all of them.
     tested = baskets.expected_under_basket_sizes(baskets.association_rules(itemsets, basket_count), lines).drop("p_value")
     rules = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
-    names = _product_names(connection, month)
+    names = product_names(connection, month)
     return {
         FREQUENT_ITEMSETS: with_snapshot_month(
             itemsets.with_columns(
@@ -96,17 +97,6 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
 def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
     """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
     return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
-
-
-def _product_names(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:
-    query = """
-        select stock_code, min(description) as description
-        from core.transactions
-        where invoice_month <= $month
-        group by stock_code
-        order by stock_code
-    """
-    return read(connection, query, {"month": month})
 
 
 def _named(codes: pl.Series, names: pl.DataFrame) -> pl.Series:

@@ -6,12 +6,14 @@ is decided before (`cleaning`); clusters of customers are found after (`segments
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from retail_assets.contracts import CUSTOMER_MONTHS, RFM_CUT_POINTS, RFM_FEATURES
+from retail_assets.contracts import CUSTOMER_MONTHS, RETURNS, RFM_CUT_POINTS, RFM_FEATURES, TRANSACTIONS
+from retail_assets.seeds import read_seed
 
 if TYPE_CHECKING:
     from retail_assets.contracts import Table
@@ -23,6 +25,83 @@ _SCORED = {"recency_days": ("r_score", False), "frequency": ("f_score", True), "
 """Scored metric -> its score column, and whether more is better."""
 
 _MONTH_KEY = ["invoice_month", "customer_id"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Which of the definitions that are in use for R, F and M a snapshot follows.
+
+    Attributes:
+        window_months: Length of the trailing window in months, that of the snapshot included; None for the whole history.
+        frequency: `invoices` counts distinct sale invoices (Fader, Hardie and Lee 2005 call them transactions), `days` counts distinct days with one,
+            so that an order keyed in two parts counts once.
+        amount: `net` takes matched returns off, `gross` does not.
+        monetary: `sum` to date, or the `mean` per unit of `frequency` (Hughes 1994 scores the sum; CLV models need the mean).
+        lapsing_after_days: Days without a purchase after which a customer is lapsing.
+        lost_after_days: Days without a purchase after which a customer is lost.
+        fixed_cut_points: Rows of the seed `rfm_fixed_cut_points` to score by: `metric`, `score` (2 to 5), `cut_point`. None for quintiles.
+    """
+
+    window_months: int | None = None
+    frequency: Literal["invoices", "days"] = "invoices"
+    amount: Literal["net", "gross"] = "net"
+    monetary: Literal["sum", "mean"] = "sum"
+    lapsing_after_days: int = 90
+    lost_after_days: int = 180
+    fixed_cut_points: pl.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        if self.window_months is not None and self.window_months < 1:
+            raise ValueError(f"window_months must be at least 1, but is {self.window_months}")
+        if not 0 < self.lapsing_after_days < self.lost_after_days:
+            raise ValueError(
+                f"lost_after_days ({self.lost_after_days}) must be more than lapsing_after_days ({self.lapsing_after_days}), and both above 0"
+            )
+        if self.fixed_cut_points is not None:
+            validate_cut_points(self.fixed_cut_points)
+
+
+USUAL = Definition()
+"""What RFM mostly means: distinct invoices, net sales to date, scored by quintiles."""
+
+
+def snapshot(lines: pl.DataFrame, as_of: date | None = None, definition: Definition = USUAL) -> pl.DataFrame:
+    """RFM of a plain frame of sale lines in one call, for a notebook: the roll-up and one snapshot of it.
+
+    Lines with a negative amount count as returns of the customer. In the pipeline only matched returns do: who needs that has the ledger
+    (`retail_assets.lib.returns`) and calls `customer_months` and `rfm_features`.
+
+    Args:
+        lines: One row per sale or return line: `customer_id`, `invoice_no`, `invoiced_at` (Datetime), `amount` (any number, in one currency), and
+            where known `stock_code`, `quantity` and `country`. Lines without customer are left out.
+        as_of: Last day of the snapshot month; that of the latest line if None.
+        definition: Which definitions of R, F and M to follow.
+
+    Returns:
+        Rows of features.rfm_features, sorted by key.
+
+    Raises:
+        ValueError: A column is missing, `as_of` is not the last day of a month, or nothing says which month it should be.
+    """
+    needed = ("customer_id", "invoice_no", "invoiced_at", "amount")
+    if missing := [name for name in needed if name not in lines.columns]:
+        raise ValueError(f"lines lack {missing}; they need the columns {list(needed)} and have {lines.columns}")
+    optional = {"stock_code": pl.lit(""), "quantity": pl.lit(0), "country": pl.lit("")}
+    typed = lines.filter(pl.col("customer_id").is_not_null()).with_columns(
+        pl.col("customer_id", "invoice_no").cast(pl.String),
+        pl.col("invoiced_at").cast(pl.Datetime("us")),
+        pl.col("amount").cast(TRANSACTIONS["amount"].polars_type),
+        *(value.alias(name) for name, value in optional.items() if name not in lines.columns),
+        line_no=pl.int_range(pl.len()),
+        is_return=pl.col("amount") < 0,
+        invoice_month=pl.col("invoiced_at").dt.date().dt.month_start(),
+    )
+    returned = typed.filter("is_return").select("invoice_month", "customer_id", amount=-pl.col("amount"), sale_id=pl.lit("unknown"))
+    months = customer_months(typed, returned.cast({"amount": RETURNS["amount"].polars_type}))
+    last = as_of or typed.select(pl.col("invoiced_at").dt.date().dt.month_end().max()).item()
+    if last is None:
+        raise ValueError("there is no line with a customer: give as_of, or lines")
+    return rfm_features(months, last, definition=definition)
 
 
 def customer_months(transactions: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
@@ -49,42 +128,51 @@ def customer_months(transactions: pl.DataFrame, returns: pl.DataFrame) -> pl.Dat
     return _conform(
         sales.join(credits_, on=_MONTH_KEY, how="full", coalesce=True, validate="1:1").with_columns(
             pl.col("sale_invoice_count", "sale_day_count", "sale_line_count", "units_sold").fill_null(0),
-            pl.col("gross_amount", "returned_amount", "orphan_amount").fill_null(0),
+            pl.col("gross_amount", "returned_amount", "orphan_amount", "first_day_amount").fill_null(0),
             pl.col("stock_codes").fill_null([]),
         ),
         CUSTOMER_MONTHS,
     )
 
 
-def rfm_features(customer_months: pl.DataFrame, as_of: date, rfm_segments: pl.DataFrame, window_months: int | None = None) -> pl.DataFrame:
+def rfm_features(
+    customer_months: pl.DataFrame, as_of: date, rfm_segments: pl.DataFrame | None = None, definition: Definition = USUAL
+) -> pl.DataFrame:
     """One snapshot: every customer who had bought by the end of a month, from what was known then.
 
-    Months after the snapshot are ignored, so the whole of features.customer_months may be passed. With `window_months` only the trailing months
-    count, that of the snapshot included: customers without a sale in them are left out, tenure starts at the first sale inside the window, and a
-    return counts in the month of its credit note, even where the sale it reverses lies before the window.
+    Months after the snapshot are ignored, so the whole of features.customer_months may be passed. With a trailing window only its months count:
+    customers without a sale in them are left out, tenure starts at the first sale inside the window, and a return counts in the month of its credit
+    note, even where the sale it reverses lies before the window. Movement looks at the whole history all the same: nobody is new twice.
 
     Args:
         customer_months: Rows of features.customer_months.
         as_of: Last day of the snapshot month; recency and tenure count to this day.
-        rfm_segments: The seed `rfm_segments`: `r_score`, `f_score`, `rfm_segment`, one row per cell of the grid.
-        window_months: Length of the trailing window in months; None for the whole history.
+        rfm_segments: The seed `rfm_segments`: `r_score`, `f_score`, `rfm_segment`, one row per cell of the grid. The project's own if None.
+        definition: Which definitions of R, F and M to follow.
 
     Returns:
         Rows of features.rfm_features, sorted by key.
 
     Raises:
-        ValueError: `as_of` is not the last day of a month, the window is empty, or the seed does not cover the grid.
+        ValueError: `as_of` is not the last day of a month, or the seed does not cover the grid.
     """
     if (as_of + timedelta(days=1)).day != 1:
         raise ValueError(f"as_of must be the last day of a month, but is {as_of}")
-    validate_segments(rfm_segments)
-    rows = customer_months.filter(_known_by(as_of, window_months))
-    features = _totals(rows).join(_product_counts(rows), on="customer_id", how="left", validate="1:1").with_columns(_feature_columns(as_of))
-    scored = features.with_columns(
-        score(features[metric], higher_is_better=higher_is_better).alias(column) for metric, (column, higher_is_better) in _SCORED.items()
+    seed = read_seed("rfm_segments") if rfm_segments is None else rfm_segments
+    validate_segments(seed)
+    month_before = as_of.replace(day=1) - timedelta(days=1)
+    named = _named(customer_months, as_of, seed, definition)
+    before = _named(customer_months, month_before, seed, definition).select("customer_id", previous_rfm_segment="rfm_segment")
+    bought_before = (
+        customer_months.filter(pl.col("invoice_month") <= month_before)
+        .group_by("customer_id")
+        .agg(_days_until(month_before, pl.col("last_sale_at").max()).alias("recency_days_before"))
     )
-    names = rfm_segments.select(pl.col("r_score", "f_score").cast(pl.Int32), "rfm_segment")
-    return _conform(scored.join(names, on=["r_score", "f_score"], how="left", validate="m:1"), RFM_FEATURES)
+    products = _product_counts(customer_months.filter(_known_by(as_of, definition.window_months)))
+    snapshot_rows = named
+    for others in (before, bought_before, products):
+        snapshot_rows = snapshot_rows.join(others, on="customer_id", how="left", validate="1:1")
+    return _conform(snapshot_rows.with_columns(_movement(definition)), RFM_FEATURES)
 
 
 def score(values: pl.Series, higher_is_better: bool) -> pl.Series:
@@ -100,11 +188,19 @@ def score(values: pl.Series, higher_is_better: bool) -> pl.Series:
     return (strictly_worse * SCORES // values.len() + 1).cast(pl.Int32)
 
 
-def cut_points(rfm: pl.DataFrame) -> pl.DataFrame:
+def fixed_score(values: pl.Series, cut_points: pl.Series, higher_is_better: bool) -> pl.Series:
+    """Scores from 1 to 5 by four cut points, in the order of the scores 2 to 5: the highest whose cut point a value reaches, else 1."""
+    reached = pl.DataFrame({str(cut): values >= cut if higher_is_better else values <= cut for cut in cut_points})
+    return (reached.sum_horizontal() + 1).cast(pl.Int32)
+
+
+def cut_points(rfm: pl.DataFrame, definition: Definition = USUAL) -> pl.DataFrame:
     """The range of values behind every score of features.rfm_features, as rows of features.rfm_cut_points, sorted by key."""
+    method = "quintiles" if definition.fixed_cut_points is None else "fixed"
     per_metric = [
         rfm.group_by("snapshot_month", pl.col(column).alias("score")).agg(
             pl.lit(metric).alias("metric"),
+            pl.lit(method).alias("method"),
             pl.col(metric).min().cast(pl.Float64).alias("lowest"),
             pl.col(metric).max().cast(pl.Float64).alias("highest"),
             pl.len().alias("customer_count"),
@@ -129,6 +225,18 @@ def validate_segments(rfm_segments: pl.DataFrame) -> None:
         raise ValueError(f"seed rfm_segments must name each of the {len(grid)} cells once; {'; '.join(found)}")
 
 
+def validate_cut_points(fixed_cut_points: pl.DataFrame) -> None:
+    """Raise ValueError unless every metric has a cut point for each score from 2 to 5, and a better score never has a worse one."""
+    wanted = list(range(2, SCORES + 1))
+    for metric, (_, higher_is_better) in _SCORED.items():
+        rows = fixed_cut_points.filter(pl.col("metric") == metric).sort("score")
+        if (scores := rows["score"].to_list()) != wanted:
+            raise ValueError(f"seed rfm_fixed_cut_points must give {metric} one cut point for each score of {wanted}, but gives {scores}")
+        points = rows["cut_point"].to_list()
+        if points != sorted(set(points), reverse=not higher_is_better):
+            raise ValueError(f"seed rfm_fixed_cut_points: cut points of {metric} must get better from score 2 to 5, but are {points}")
+
+
 def _identified(lines: pl.DataFrame) -> pl.DataFrame:
     return lines.filter(pl.col("customer_id").is_not_null())
 
@@ -142,6 +250,8 @@ def _sale_figures() -> list[pl.Expr]:
         pl.col("amount").sum().alias("gross_amount"),
         pl.col("invoiced_at").min().alias("first_sale_at"),
         pl.col("invoiced_at").max().alias("last_sale_at"),
+        pl.col("amount").filter(pl.col("invoiced_at").dt.date() == pl.col("invoiced_at").min().dt.date()).sum().alias("first_day_amount"),
+        pl.col("country").sort_by("invoiced_at", "invoice_no", "line_no").last(),
         pl.col("stock_code").unique().sort().alias("stock_codes"),
     ]
 
@@ -149,11 +259,16 @@ def _sale_figures() -> list[pl.Expr]:
 def _known_by(as_of: date, window_months: int | None) -> pl.Expr:
     month = as_of.replace(day=1)
     known = pl.col("invoice_month") <= month
-    if window_months is None:
-        return known
-    if window_months < 1:
-        raise ValueError(f"window_months must be at least 1, but is {window_months}")
-    return known & (pl.col("invoice_month") > pl.lit(month).dt.offset_by(f"-{window_months}mo"))
+    return known if window_months is None else known & (pl.col("invoice_month") > pl.lit(month).dt.offset_by(f"-{window_months}mo"))
+
+
+def _named(customer_months: pl.DataFrame, as_of: date, rfm_segments: pl.DataFrame, definition: Definition) -> pl.DataFrame:
+    """Customers of a snapshot with metrics, scores and named segment."""
+    totals = _totals(customer_months.filter(_known_by(as_of, definition.window_months)))
+    features = totals.with_columns(_feature_columns(as_of, definition)).with_columns(_monetary(definition))
+    scored = features.with_columns(_scores(features, definition.fixed_cut_points))
+    names = rfm_segments.select(pl.col("r_score", "f_score").cast(pl.Int32), "rfm_segment")
+    return scored.join(names, on=["r_score", "f_score"], how="left", validate="m:1")
 
 
 def _totals(rows: pl.DataFrame) -> pl.DataFrame:
@@ -161,12 +276,14 @@ def _totals(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.group_by("customer_id")
         .agg(
-            pl.col("sale_invoice_count").sum().alias("frequency"),
-            pl.col("gross_amount", "returned_amount").sum(),
+            pl.col("sale_invoice_count", "sale_day_count", "gross_amount", "returned_amount").sum(),
             pl.col("first_sale_at").min(),
             pl.col("last_sale_at").max(),
+            # Months of returns only have no first sale, and sort last.
+            pl.col("first_day_amount").sort_by("first_sale_at", nulls_last=True).first(),
+            pl.col("country").sort_by("last_sale_at").last(),
         )
-        .filter(pl.col("frequency") > 0)
+        .filter(pl.col("sale_invoice_count") > 0)
     )
 
 
@@ -175,22 +292,61 @@ def _product_counts(rows: pl.DataFrame) -> pl.DataFrame:
     return bought.group_by("customer_id").agg(pl.col("stock_codes").n_unique().alias("distinct_products"))
 
 
-def _feature_columns(as_of: date) -> list[pl.Expr]:
-    gross, returned = pl.col("gross_amount"), pl.col("returned_amount")
-    monetary = (gross - returned).cast(pl.Decimal(18, 4))
+def _feature_columns(as_of: date, definition: Definition) -> list[pl.Expr]:
+    gross, returned, net = pl.col("gross_amount"), pl.col("returned_amount"), pl.col("gross_amount") - pl.col("returned_amount")
+    repeat_days = pl.col("sale_day_count") - 1
+    later_amount = (gross - pl.col("first_day_amount")).cast(pl.Float64)
     return [
         pl.lit(as_of.replace(day=1)).alias("snapshot_month"),
-        _days_until(as_of, "last_sale_at").alias("recency_days"),
-        _days_until(as_of, "first_sale_at").alias("tenure_days"),
-        monetary.alias("monetary"),
-        (monetary.cast(pl.Float64) / pl.col("frequency")).alias("average_order_value"),
+        _days_until(as_of, pl.col("last_sale_at")).alias("recency_days"),
+        _days_until(as_of, pl.col("first_sale_at")).alias("tenure_days"),
+        pl.col("sale_invoice_count" if definition.frequency == "invoices" else "sale_day_count").alias("frequency"),
+        net.alias("net_amount"),
+        (net.cast(pl.Float64) / pl.col("sale_invoice_count")).alias("average_order_value"),
         # A credit note may pay more than the sale did, and goods given away have no gross amount to divide by.
         pl.when(gross > 0).then((returned.cast(pl.Float64) / gross.cast(pl.Float64)).clip(0, 1)).otherwise(0.0).alias("return_rate"),
+        repeat_days.alias("clv_frequency"),
+        (pl.col("last_sale_at").dt.date() - pl.col("first_sale_at").dt.date()).dt.total_days().alias("clv_recency_days"),
+        pl.when(repeat_days > 0).then(later_amount / repeat_days).otherwise(0.0).alias("clv_monetary_value"),
     ]
 
 
-def _days_until(as_of: date, moment: str) -> pl.Expr:
-    return (pl.lit(as_of) - pl.col(moment).dt.date()).dt.total_days()
+def _monetary(definition: Definition) -> pl.Expr:
+    amount = pl.col("net_amount" if definition.amount == "net" else "gross_amount")
+    if definition.monetary == "mean":
+        amount = (amount.cast(pl.Float64) / pl.col("frequency")).round(4)
+    return amount.cast(RFM_FEATURES["monetary"].polars_type).alias("monetary")
+
+
+def _scores(features: pl.DataFrame, fixed_cut_points: pl.DataFrame | None) -> list[pl.Series]:
+    if fixed_cut_points is None:
+        return [score(features[metric], higher_is_better).alias(column) for metric, (column, higher_is_better) in _SCORED.items()]
+    cuts = {metric: fixed_cut_points.filter(pl.col("metric") == metric).sort("score")["cut_point"] for metric in _SCORED}
+    return [
+        fixed_score(features[metric].cast(pl.Float64), cuts[metric], higher_is_better).alias(column)
+        for metric, (column, higher_is_better) in _SCORED.items()
+    ]
+
+
+def _movement(definition: Definition) -> pl.Expr:
+    """What became of a customer in the month, by the days without a purchase now and at the end of the month before."""
+    now, before = pl.col("recency_days"), pl.col("recency_days_before")
+    return (
+        pl.when(before.is_null())
+        .then(pl.lit("new"))
+        .when(now > definition.lost_after_days)
+        .then(pl.lit("lost"))
+        .when(now > definition.lapsing_after_days)
+        .then(pl.lit("lapsing"))
+        .when(before > definition.lapsing_after_days)
+        .then(pl.lit("reactivated"))
+        .otherwise(pl.lit("retained"))
+        .alias("movement")
+    )
+
+
+def _days_until(as_of: date, moment: pl.Expr) -> pl.Expr:
+    return (pl.lit(as_of) - moment.dt.date()).dt.total_days()
 
 
 def _conform(frame: pl.DataFrame, table: Table) -> pl.DataFrame:

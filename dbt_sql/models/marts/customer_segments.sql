@@ -14,10 +14,14 @@ final as (
         customer_segments.segment_name,
         customer_segments.distance,
         customer_segments.silhouette,
+        customer_segments.is_outlier,
         rfm_features.recency_days,
         rfm_features.frequency,
         rfm_features.monetary,
-        rfm_features.rfm_segment
+        rfm_features.net_amount,
+        rfm_features.rfm_segment,
+        rfm_features.previous_rfm_segment,
+        rfm_features.movement
     from customer_segments
     left join rfm_features
         on

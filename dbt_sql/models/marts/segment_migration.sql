@@ -11,8 +11,8 @@ final as (
         to_segment_id,
         to_segment_name,
         customer_count,
-        monetary_before,
-        monetary
+        net_amount_before,
+        net_amount
     from segment_migration
 )
 

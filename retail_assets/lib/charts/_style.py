@@ -28,9 +28,9 @@ def new_figure(height_inches: float = 4.5) -> Figure:
     return Figure(figsize=(_WIDTH_INCHES, height_inches), dpi=_DPI, facecolor="white", layout="constrained")
 
 
-def tidy(axes: Axes, title: str) -> None:
+def tidy(axes: Axes, title: str, size: float = 11) -> None:
     """Title at the left, no frame but the two axes."""
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=size)
     axes.spines[["top", "right"]].set_visible(False)
 
 
