@@ -89,7 +89,7 @@ def silhouettes(customers: pl.DataFrame, month: str) -> bytes:
         start += len(values) + max(customers.height // 60, 1)
     axes.axvline(float(customers["silhouette"].mean() or 0), color="black", linewidth=1, linestyle="--")  # type: ignore[arg-type]
     axes.set_yticks([])
-    axes.invert_yaxis()
+    axes.set_ylim(start, -1)
     axes.set_xlabel("Silhouette: 1 at the centre of the segment, 0 on the border to the next; dashed: mean of all")
     tidy(axes, f"How well the segments are separated, {month}")
     return png(figure)
