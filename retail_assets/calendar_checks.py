@@ -24,6 +24,9 @@ HOLIDAYS_OF = ("GB", "ENG")
 _LEARNED_MONTHS = 6
 """Months before a month from which its weekdays are learned: enough to outvote a bad month, few enough to follow a shop that changes its week."""
 
+_TOLERATED_DAYS = 2
+"""Trading days without a sale at the end of a month that a small shop may have by chance."""
+
 _CLOSED = "closed around a public holiday"
 _TOLD_DAYS = 8
 _DAY = timedelta(days=1)
@@ -47,12 +50,12 @@ _LANDED_RANGE = """
 
 
 def ends_early(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
-    """Whether trading days at the end of the month are missing, because it is still running or its last export has not landed.
+    """Whether several trading days at the end of the month are missing, because it is still running or its last export has not landed.
 
     Recency then counts days on which nobody could have bought, and spend is short of a month's.
     """
     known, in_month = _days(connection, _SALE_DAYS, month)
-    return not in_month or bool(_judge(known, in_month[-1] + _DAY, m.last_day(month)).missing)
+    return not in_month or len(_judge(known, in_month[-1] + _DAY, m.last_day(month)).missing) > _TOLERATED_DAYS
 
 
 def _month_is_complete(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[str, str]:

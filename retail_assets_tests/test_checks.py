@@ -13,7 +13,7 @@ import pytest
 
 from retail_assets import contracts, quality
 from retail_assets import months as m
-from retail_assets.calendar_checks import month_is_complete, trading_days_have_sales
+from retail_assets.calendar_checks import ends_early, month_is_complete, trading_days_have_sales
 from retail_assets.contracts import LANDED_FILES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, Table
 from retail_assets.defs import core
 from retail_assets.warehouse import append, create_statement
@@ -174,6 +174,30 @@ class TestMonthIsComplete:
     def test_a_month_without_lines_fails(self, connection: duckdb.DuckDBPyConnection) -> None:
         land(connection, [date(2011, 1, 31), date(2011, 3, 1)])
         assert ask(connection, month_is_complete, FEBRUARY).observed == "no line with a date"
+
+
+class TestEndsEarly:
+    @pytest.mark.parametrize(
+        ("last", "expected"),
+        [
+            pytest.param(date(2011, 3, 31), False, id="to the end"),
+            pytest.param(date(2011, 3, 29), False, id="two days short may be chance"),
+            pytest.param(date(2011, 3, 28), True, id="three days short is not"),
+        ],
+    )
+    def test_a_month_ends_early_where_several_trading_days_are_missing(
+        self, connection: duckdb.DuckDBPyConnection, last: date, expected: bool
+    ) -> None:
+        sell(connection, trading_days(FEBRUARY, last))
+        assert ends_early(connection, MARCH) is expected
+
+    def test_a_month_without_sales_ends_early(self, connection: duckdb.DuckDBPyConnection) -> None:
+        sell(connection, trading_days(JANUARY, date(2011, 2, 28)))
+        assert ends_early(connection, MARCH)
+
+    def test_a_closure_at_the_end_does_not(self, connection: duckdb.DuckDBPyConnection) -> None:
+        sell(connection, trading_days(date(2010, 11, 1), date(2010, 12, 23)))
+        assert not ends_early(connection, date(2010, 12, 1))
 
 
 class TestLinesPerTradingDay:

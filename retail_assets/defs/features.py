@@ -88,7 +88,11 @@ enough_history = _guard(
             select date_diff('month', min(invoice_month), $month) + 1 as month_count from features.customer_months where invoice_month <= $month
         )
         select
-            case when month_count >= 3 then 'at least 3 months' else coalesce(month_count, 0) || ' months' end as observed,
+            case
+                when month_count >= 3 then 'at least 3 months'
+                when month_count = 1 then '1 month'
+                else coalesce(month_count, 0) || ' months'
+            end as observed,
             'at least 3 months' as expected
         from history
     """,

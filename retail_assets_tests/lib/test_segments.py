@@ -207,7 +207,7 @@ def test_one_resample_is_refused() -> None:
         pytest.param({2: (0.5, 0.9, 0.4), 3: (0.3, 0.9, 0.2), 4: (0.2, 0.9, 0.1)}, 3, id="k = 2 only splits the active off"),
         pytest.param({2: (0.5, 0.9, 0.4), 3: (0.3, 0.7, 0.2), 4: (0.2, 0.7, 0.1)}, 2, id="k = 2 where nothing larger is stable"),
         pytest.param({3: (0.35, 0.9, 0.2), 4: (0.34, 0.8, 0.1), 5: (0.3, 0.8, 0.1)}, 4, id="the larger k of a tie in silhouette"),
-        pytest.param({3: (0.3, 0.9, 0.2), 4: (0.4, 0.9, 0.005)}, 3, id="a handful of outliers is no segment"),
+        pytest.param({3: (0.3, 0.9, 0.2), 4: (0.4, 0.9, 0.005)}, 3, id="a few outliers are no segment"),
         pytest.param({3: (0.3, 0.75, 0.01), 4: (0.4, 0.749, 0.2)}, 3, id="both limits may be reached"),
         pytest.param({2: (0.5, 0.5, 0.4), 3: (0.4, 0.6, 0.3), 4: (0.4, 0.6, 0.3)}, 3, id="the most stable, then the smallest, where none is stable"),
     ],
@@ -215,7 +215,12 @@ def test_one_resample_is_refused() -> None:
 def test_the_rule_for_k(figures: dict[int, tuple[float, float, float]], expected: int) -> None:
     rows = [(k, *values) for k, values in figures.items()]
     frame = pl.DataFrame(rows, schema=["k", "silhouette", "stability", "smallest_share"], orient="row")
-    assert _choose(frame) == expected
+    assert _choose(frame, customer_count=1_000) == expected
+
+
+def test_in_a_small_shop_a_hundredth_of_the_customers_is_no_segment() -> None:
+    frame = pl.DataFrame({"k": [3, 4], "silhouette": [0.3, 0.4], "stability": [0.9, 0.9], "smallest_share": [0.05, 0.04]})
+    assert [_choose(frame, customer_count) for customer_count in (100, 125)] == [3, 4]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=2, max_size=40))

@@ -30,6 +30,9 @@ below. At 0.8 the chance of the seed would decide on k = 4, which is at 0.80 in 
 MIN_SHARE: Final = 0.01
 """Least share of the customers in every segment of a k that may be chosen; smaller ones are outliers, not segments."""
 
+MIN_MEMBERS: Final = 5
+"""Least customers in every segment of a k that may be chosen, in shops where a hundredth of them is fewer."""
+
 SILHOUETTE_TIE: Final = 0.02
 """Silhouettes no further apart are as good as equal: on the real data k = 3 and 4 change places within it from month to month."""
 
@@ -105,7 +108,7 @@ def fit(
         found, stability = _fit_candidates(points, sorted(set(k_range)), algorithm, bootstraps, seed)
         by_k = {k: _by_spend(centers, order_by) for k, centers in found.items()}
         compared = figures(points, by_k, stability, max_customers_silhouette, seed) if by_k else single_segment_figures(points)
-    chosen = _choose(compared) if by_k else 1
+    chosen = _choose(compared, len(points)) if by_k else 1
     centers = by_k[chosen] if by_k else equal_centers(points.mean(axis=0, keepdims=True))
     candidates = conform(compared.with_columns((pl.col("k") == chosen).alias("is_chosen")).sort("k"), SEGMENT_CANDIDATES)
     return SegmentModel(scaler, centers, tuple(range(chosen)), algorithm, seed, candidates)
@@ -160,10 +163,10 @@ def _best_start(k: int, fits: list[dict[int, Centers]], costs: list[float]) -> i
     return min((number for number, fit_of in enumerate(fits) if len(fit_of[k].means) == k), key=costs.__getitem__, default=None)
 
 
-def _choose(candidates: pl.DataFrame) -> int:
+def _choose(candidates: pl.DataFrame, customer_count: int) -> int:
     """The k of the model.
 
-    1. Only a k that is stable (`MIN_STABILITY`) and whose segments all hold `MIN_SHARE` of the customers may be chosen.
+    1. Only a k that is stable (`MIN_STABILITY`) and whose segments all hold `MIN_SHARE` of the customers, and `MIN_MEMBERS`, may be chosen.
     2. k = 2 only splits active from inactive customers, and nearly always has the highest silhouette: it is chosen only where no larger k may be.
     3. Among the rest, the highest silhouette; of those within `SILHOUETTE_TIE` of it, the largest k, which says more at no loss.
 
@@ -171,7 +174,8 @@ def _choose(candidates: pl.DataFrame) -> int:
     2, the second prefers the k of the smallest clusters. Where no k may be chosen, the most stable one is: a segmentation that will not last is
     better known by its published stability than missing.
     """
-    allowed = candidates.filter((pl.col("stability") >= MIN_STABILITY) & (pl.col("smallest_share") >= MIN_SHARE))
+    least_share = max(MIN_SHARE, MIN_MEMBERS / customer_count)
+    allowed = candidates.filter((pl.col("stability") >= MIN_STABILITY) & (pl.col("smallest_share") >= least_share))
     if allowed.is_empty():
         return int(candidates.sort("stability", "k", descending=[True, False])["k"].item(0))
     detailed = allowed.filter(pl.col("k") > 2)  # noqa: PLR2004 - point 2 of the rule
