@@ -58,10 +58,11 @@ def _execute(job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
     import dagster as dg  # noqa: PLC0415
 
     from retail_assets.definitions import defs  # noqa: PLC0415
+    from retail_assets.run_storage import relaxed_sqlite  # noqa: PLC0415
 
     definitions = defs()
     # dbt's own lines go to its log: what it finds comes back as events, and stdout is for results.
-    with dg.DagsterInstance.get() as instance, contextlib.redirect_stdout(io.StringIO()):
+    with relaxed_sqlite(), dg.DagsterInstance.get() as instance, contextlib.redirect_stdout(io.StringIO()):
         result = definitions.resolve_job_def(job_name).execute_in_process(
             instance=instance, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
         )
