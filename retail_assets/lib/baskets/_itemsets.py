@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
+from retail_assets.lib.baskets._bitmaps import set_bits, words
 from retail_assets.lib.baskets._lines import code_lines, name_lists, spans
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     """Itemsets of one length: a matrix of item codes, one itemset per row, and the count of each."""
 
 ITEMSETS_SCHEMA = pl.Schema({"itemset": pl.List(pl.String()), "count": pl.Int64(), "support": pl.Float64()})
-WORD = 64
-"""Bits of a bitmap word."""
 PAIRS_AT_ONCE = 1 << 17
 """Pairs of lines written out at a time; more fall out of the cache, fewer cost more calls (measured on the real baskets)."""
 WORDS_AT_ONCE = 1 << 18
 """Bitmap words intersected at a time: 2 MB, which stay in the processor's cache."""
+LARGE_SHARE = 1 / 8
+"""A basket of more than this share of all frequent items is large: from about here on a matrix product is faster than writing out its pairs."""
+BASKETS_AT_ONCE = 1 << 12
+"""Large baskets multiplied at a time."""
 
 
 class ItemsetLimitError(ValueError):
@@ -146,9 +149,17 @@ def _frequent_only(coded: CodedLines, min_count: int) -> _Ranked:
     rank_of[code] = np.arange(len(code), dtype=np.int32)
     rank = rank_of[coded.item]
     kept = rank >= 0
-    rank, basket = rank[kept], coded.basket[kept]
-    order = np.argsort(basket.astype(np.int64) * max(len(code), 1) + rank)
-    return _Ranked(code, counts[code], rank[order], basket[order], coded.basket_count)
+    # Sorting one integer a line, and not an order of lines, is what numpy does fastest.
+    basket, rank = _unpacked(np.sort(_packed(coded.basket[kept], rank[kept])))
+    return _Ranked(code, counts[code], rank, basket, coded.basket_count)
+
+
+def _packed(high: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int64]:
+    return high.astype(np.int64) << 32 | low
+
+
+def _unpacked(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return (keys >> 32).astype(np.int32), keys.astype(np.int32)
 
 
 def _fpgrowth(ranked: _Ranked, min_count: int, max_length: int | None) -> Iterator[Level]:
@@ -236,47 +247,112 @@ def _frequent_pairs(ranked: _Ranked, min_count: int) -> Iterator[_Siblings]:
     """The frequent pairs with their bitmaps, some families at a time.
 
     Pairs are counted by writing out, for each line, the lines after it in its basket: far fewer steps than intersecting every two items,
-    as most items share few baskets.
+    as most items share few baskets. A basket that holds a large part of all items is the exception, its pairs grow with the square of its
+    size: such baskets are counted by one matrix product and keep bits of their own.
     """
-    by_rank = np.argsort(ranked.rank, kind="stable")
-    basket_end = np.searchsorted(ranked.basket, np.arange(ranked.basket_count), side="right")
-    lines_after = (basket_end[ranked.basket] - np.arange(len(ranked.rank)) - 1)[by_rank]
-    first_line = np.concatenate([[0], np.cumsum(ranked.count)])
-    pairs_per_item = np.add.reduceat(lines_after, first_line[:-1])
+    small, large = _split_by_size(ranked)
+    # Lines by rank, and by basket within a rank.
+    rank_of_line, line = _unpacked(np.sort(_packed(small.rank, np.arange(len(small.rank), dtype=np.int32))))
+    basket_end = np.searchsorted(small.basket, np.arange(ranked.basket_count, dtype=np.int32), side="right")
+    lines_after = basket_end[small.basket[line]] - line - 1
+    first_line = np.searchsorted(rank_of_line, np.arange(len(ranked.code) + 1, dtype=np.int32))
+    pairs_per_item = np.diff(np.concatenate([[0], np.cumsum(lines_after)])[first_line])
     # Keep the pairs and the table of their counts (first item times all items) within the budget alike.
     costs = np.maximum(pairs_per_item, len(ranked.code))
     for start, stop in spans(costs, PAIRS_AT_ONCE):
         lines = slice(first_line[start], first_line[stop])
-        yield _pairs_of_items(ranked, start, stop, by_rank[lines], lines_after[lines], min_count)
+        yield _Families(small, large, start, stop, line[lines], lines_after[lines]).frequent_pairs(min_count)
 
 
-def _pairs_of_items(ranked: _Ranked, start: int, stop: int, line: NDArray[np.int64], lines_after: NDArray[np.int64], min_count: int) -> _Siblings:
-    """The frequent pairs whose first item ranks from `start` to `stop`; `line` are those items' lines, by rank and basket."""
+@dataclass(frozen=True)
+class _LargeBaskets:
+    """The baskets that hold a large part of all frequent items."""
+
+    held: NDArray[np.float32]
+    """1 where the basket (row) holds the item (column, by rank): floats, because only their matrix products are fast."""
+    bitmaps: NDArray[np.uint64]
+    """The same, 64 baskets a word."""
+
+    def joint_counts(self, start: int, stop: int) -> NDArray[np.int64]:
+        """How many of these baskets hold both an item ranked from `start` to `stop` (row) and any item (column)."""
+        # Sums of ones are exact in single precision up to 2^24 baskets; a block stays far below.
+        blocks = range(0, len(self.held), BASKETS_AT_ONCE)
+        products = (self.held[at : at + BASKETS_AT_ONCE, start:stop].T @ self.held[at : at + BASKETS_AT_ONCE] for at in blocks)
+        return sum((product.astype(np.int64) for product in products), start=np.zeros((stop - start, self.held.shape[1]), dtype=np.int64))
+
+
+def _split_by_size(ranked: _Ranked) -> tuple[_Ranked, _LargeBaskets]:
+    """The lines of all but the large baskets, and the large baskets."""
     item_count = len(ranked.code)
-    first_line, distance = _spread(lines_after)
-    pair = ((ranked.rank[line] - start) * np.int64(item_count))[first_line] + ranked.rank[(line + 1)[first_line] + distance]
-    counts = np.bincount(pair, minlength=(stop - start) * item_count)
-    frequent = np.flatnonzero(counts >= min_count)
-    first, second = np.divmod(frequent, item_count)
-    column_of = np.full(len(counts), -1, dtype=np.int64)
-    column_of[frequent] = np.arange(len(frequent))
-    column = column_of[pair]
-    kept = column >= 0
-    _, basket_of_item = _spread(ranked.count[start:stop])
-    bit = basket_of_item[first_line[kept]]
-    bitmaps = np.zeros((_words(int(ranked.count[stop - 1])), len(frequent)), dtype=np.uint64)
-    # The bits of one bitmap are distinct, so adding them sets them.
-    np.add.at(bitmaps.reshape(-1), bit // WORD * len(frequent) + column[kept], np.uint64(1) << (bit % WORD).astype(np.uint64))
-    return _Siblings(
-        ranks=np.column_stack([first + start, second]).astype(np.int32),
-        counts=counts[frequent],
-        family_end=np.searchsorted(first, first, side="right"),
-        bitmaps=bitmaps,
-    )
+    sizes = np.bincount(ranked.basket, minlength=ranked.basket_count)
+    is_large = sizes > item_count * LARGE_SHARE
+    number = np.cumsum(is_large) - 1
+    in_large = is_large[ranked.basket]
+    rank, basket = ranked.rank[in_large], number[ranked.basket[in_large]]
+    held = np.zeros((int(is_large.sum()), item_count), dtype=np.float32)
+    held[basket, rank] = 1
+    bitmaps = np.zeros((words(len(held)), item_count), dtype=np.uint64)
+    set_bits(bitmaps, basket, rank)
+    small = _Ranked(ranked.code, ranked.count, ranked.rank[~in_large], ranked.basket[~in_large], ranked.basket_count)
+    return small, _LargeBaskets(held, bitmaps)
 
 
-def _words(bits: int) -> int:
-    return -(-bits // WORD)
+@dataclass(frozen=True)
+class _Families:
+    """The pairs whose first item ranks from `start` to `stop`."""
+
+    small: _Ranked
+    large: _LargeBaskets
+    start: int
+    stop: int
+    line: NDArray[np.int32]
+    """Lines of these items in small baskets, by rank and basket."""
+    lines_after: NDArray[np.int64]
+    """For each of them, the lines after it in its basket."""
+
+    def frequent_pairs(self, min_count: int) -> _Siblings:
+        """Those in enough baskets, with their bitmaps."""
+        item_count = len(self.small.code)
+        cuts = list(spans(self.lines_after, PAIRS_AT_ONCE))
+        # One piece, as nearly always, is written out once; of an item in very many baskets, each piece is written out twice.
+        whole = self._pairs(0, len(self.line)) if len(cuts) == 1 else None
+        counts = np.zeros((self.stop - self.start) * item_count, dtype=np.int64)
+        for cut in cuts:
+            counts += np.bincount(whole if whole is not None else self._pairs(*cut), minlength=len(counts))
+        if len(self.large.held):
+            joint = self.large.joint_counts(self.start, self.stop)
+            # A pair is counted at its rarer item.
+            counts += np.where(np.arange(item_count) > np.arange(self.start, self.stop)[:, None], joint, 0).reshape(-1)
+        frequent = np.flatnonzero(counts >= min_count)
+        first, second = np.divmod(frequent, item_count)
+        first += self.start
+
+        rank = self.small.rank[self.line]
+        lines_per_rank = np.bincount(rank - self.start, minlength=self.stop - self.start)
+        bit_of_line = np.arange(len(rank)) - (np.cumsum(lines_per_rank) - lines_per_rank)[rank - self.start]
+        column_of = np.full(len(counts), -1, dtype=np.int32)
+        column_of[frequent] = np.arange(len(frequent), dtype=np.int32)
+        large_words = len(self.large.bitmaps)
+        bitmaps = np.zeros((large_words + words(int(lines_per_rank.max(initial=0))), len(frequent)), dtype=np.uint64)
+        bitmaps[:large_words] = self.large.bitmaps[:, first] & self.large.bitmaps[:, second]
+        for begin, end in cuts:
+            column = column_of[whole if whole is not None else self._pairs(begin, end)]
+            kept = np.flatnonzero(column >= 0)
+            set_bits(bitmaps[large_words:], np.repeat(bit_of_line[begin:end], self.lines_after[begin:end])[kept], column[kept])
+        return _Siblings(
+            ranks=np.column_stack([first, second]).astype(np.int32),
+            counts=counts[frequent],
+            family_end=np.searchsorted(first, first, side="right"),
+            bitmaps=bitmaps,
+        )
+
+    def _pairs(self, begin: int, end: int) -> NDArray[np.int64]:
+        """The pairs of some of the lines, as (rank from `start`) * items + rank of the second item."""
+        line, after = self.line[begin:end], self.lines_after[begin:end]
+        first_of = np.cumsum(after) - after
+        partner = np.arange(int(after.sum())) + np.repeat(line + 1 - first_of, after)
+        first = (self.small.rank[line].astype(np.int64) - self.start) * len(self.small.code)
+        return np.repeat(first, after) + self.small.rank[partner]
 
 
 def _spread(lengths: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
