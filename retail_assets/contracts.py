@@ -500,6 +500,8 @@ FREQUENT_ITEMSETS = Table(
         Column("count", "BIGINT", "Baskets that hold all of them."),
         Column("support", "DOUBLE", "count / baskets of the window, 0 to 1."),
         Column("total_basket_count", "BIGINT", "Baskets of the trailing window."),
+        Column("is_closed", "BOOLEAN", "No larger set is in as many baskets: the counts of closed sets give those of all (Pasquier et al. 1999)."),
+        Column("is_maximal", "BOOLEAN", "No larger set is frequent: frequent sets are the subsets of maximal ones (Bayardo 1998)."),
     ),
 )
 
@@ -529,13 +531,57 @@ ASSOCIATION_RULES = Table(
         Column("expected_lift", "DOUBLE", "Lift that basket sizes alone would give: same basket sizes and item counts, else at random."),
         Column("q_value", "DOUBLE", "False discovery rate at which the rule exceeds expected_lift (Benjamini and Hochberg 1995)."),
         Column("is_redundant", "BOOLEAN", "A rule with a smaller antecedent predicts the consequent at least as well (Bayardo 1999)."),
+        Column("is_mirror", "BOOLEAN", "The rule read backwards is among the rules too and has the higher confidence: leave out to see each pair once."),
+        Column("has_variants", "BOOLEAN", "A product of each side are the same goods in another colour, pattern or size, by code or name."),
+        Column("certainty", "DOUBLE", "(confidence - share of the consequent) / (1 - share of the consequent), up to 1 (Berzal et al. 2002)."),
+        Column("cosine", "DOUBLE", "support / root of the product of both sides' shares, 0 to 1; not moved by baskets without either."),
+        Column("kulczynski", "DOUBLE", "Mean of the confidences of the rule and of its mirror, 0 to 1 (Wu, Chen and Han 2010)."),
+        Column("imbalance_ratio", "DOUBLE", "How unequally common the sides are: 0 equally, towards 1 very unequally (Wu, Chen and Han 2010)."),
+        Column("odds_ratio", "DOUBLE", "Odds of the consequent with the antecedent over those without; infinite where one never comes without the other."),
+        Column("phi", "DOUBLE", "Correlation of the two sides over all baskets, -1 to 1 (Yule 1912)."),
+        Column("chi_squared", "DOUBLE", "Pearson's statistic of independence, one degree of freedom, no continuity correction."),
+        Column("fisher_p_value", "DOUBLE", "Chance of as many joint baskets if independent (Fisher 1935); blind to basket sizes, see q_value."),
+        Column("next_month_antecedent_count", "BIGINT", "Baskets of the next month with the antecedent; null until it has landed.", nullable=True),
+        Column("next_month_support", "DOUBLE", "Support in the baskets of the next month as far as it has landed; null until then.", nullable=True),
+        Column("next_month_confidence", "DOUBLE", "Confidence there; null also where no basket holds the antecedent.", nullable=True),
+        Column("next_month_lift", "DOUBLE", "Lift there; null also where no basket holds one of the sides.", nullable=True),
+    ),
+)
+
+GROUP_RULES = Table(
+    schema="rules",
+    name="group_rules",
+    grain="One row per snapshot month, segment or country with enough baskets, and rule antecedent => consequent within it.",
+    key=("snapshot_month", "group_kind", "group_name", "antecedent", "consequent"),
+    month_column="snapshot_month",
+    columns=(
+        _snapshot_month(),
+        Column("group_kind", "VARCHAR", "`segment` (of the customer in this snapshot) or `country` (of the invoice)."),
+        Column("group_name", "VARCHAR", "Name of the segment or country."),
+        Column("antecedent", "VARCHAR[]", "Stock codes in the basket, sorted."),
+        Column("consequent", "VARCHAR[]", "Stock code bought with them."),
+        Column("antecedent_names", "VARCHAR[]", "Product names of the antecedent, in the order of the codes."),
+        Column("consequent_names", "VARCHAR[]", "Product name of the consequent."),
+        Column("basket_count", "BIGINT", "Baskets of the group that hold antecedent and consequent."),
+        Column("antecedent_count", "BIGINT", "Baskets of the group that hold the antecedent."),
+        Column("consequent_count", "BIGINT", "Baskets of the group that hold the consequent."),
+        Column("total_basket_count", "BIGINT", "Baskets of the group in the trailing window."),
+        Column("support", "DOUBLE", "Share of the group's baskets that hold both, 0 to 1."),
+        Column("confidence", "DOUBLE", "Share of the antecedent's baskets in the group that hold the consequent too, 0 to 1."),
+        Column("lift", "DOUBLE", "Lift within the group; 1 if independent."),
+        Column("everyone_lift", "DOUBLE", "Lift of the same rule over all baskets of the window."),
+        Column("lift_difference", "DOUBLE", "lift - everyone_lift."),
+        Column("lift_ratio", "DOUBLE", "lift / everyone_lift; above 1 where the group buys them together more than everyone."),
+        Column("lift_ratio_low", "DOUBLE", "Lower end of the 95% interval of lift_ratio (delta method on the logarithm)."),
+        Column("lift_ratio_high", "DOUBLE", "Upper end of the 95% interval of lift_ratio."),
+        Column("difference_q_value", "DOUBLE", "False discovery rate, within the group, of a lift_ratio other than 1 (Benjamini and Hochberg 1995)."),
     ),
 )
 
 PRODUCT_RECOMMENDATIONS = Table(
     schema="rules",
     name="product_recommendations",
-    grain="One row per snapshot month, product sold in the window and rank.",
+    grain="One row per snapshot month, product ever sold by its end and rank.",
     key=("snapshot_month", "stock_code", "rank"),
     month_column="snapshot_month",
     columns=(
@@ -546,6 +592,23 @@ PRODUCT_RECOMMENDATIONS = Table(
         Column("basis", "VARCHAR", "Why: `together` (baskets that held both) or `popular` (in most baskets, where too few held both)."),
         Column("basket_count", "BIGINT", "Baskets that held both; for `popular`, baskets that held the recommended product."),
         Column("score", "DOUBLE", "Ranking score within the basis; higher is better."),
+    ),
+)
+
+RECOMMENDATION_QUALITY = Table(
+    schema="rules",
+    name="recommendation_quality",
+    grain="One row per snapshot month whose next month has landed, and number of recommendations shown.",
+    key=("snapshot_month", "shown_count"),
+    month_column="snapshot_month",
+    columns=(
+        _snapshot_month(),
+        Column("shown_count", "INTEGER", "Recommendations shown beside a product, from the first on."),
+        Column("line_count", "BIGINT", "Lines of the next month's baskets whose product has recommendations."),
+        Column("hit_count", "BIGINT", "Lines whose basket also holds a product shown."),
+        Column("hit_rate", "DOUBLE", "hit_count / line_count, 0 to 1."),
+        Column("popular_hit_count", "BIGINT", "The same with the most popular products of the window shown beside every product."),
+        Column("popular_hit_rate", "DOUBLE", "popular_hit_count / line_count, 0 to 1: what recommendations must beat."),
     ),
 )
 
@@ -602,6 +665,8 @@ TABLES: tuple[Table, ...] = (
     FREQUENT_ITEMSETS,
     ASSOCIATION_RULES,
     PRODUCT_RECOMMENDATIONS,
+    RECOMMENDATION_QUALITY,
+    GROUP_RULES,
     CHECK_RESULTS,
     REFRESHED_MONTHS,
 )

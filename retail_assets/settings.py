@@ -67,6 +67,7 @@ class Settings(BaseModel):
     max_itemset_length: int = Field(4, ge=2, description="Most products in a frequent itemset.")
     min_confidence: float = Field(0.2, ge=0, le=1, description="Smallest confidence of a rule.")
     min_lift: float = Field(1.0, ge=0, description="Smallest lift of a rule.")
+    min_group_baskets: int = Field(200, ge=1, description="Fewest baskets of a segment or country in the window for rules of its own.")
     recommendations_per_product: int = Field(5, ge=1, description="Recommended products per product.")
     kept_publications: int = Field(3, ge=1, description="Publications that are kept, the current one included.")
     lock_timeout_seconds: float = Field(600, ge=0, description="How long to wait for another process that holds the warehouse.")

@@ -8,13 +8,20 @@ import polars as pl
 
 from retail_assets import months as m
 from retail_assets import quality
-from retail_assets.catalogue import product_names
-from retail_assets.contracts import ASSOCIATION_RULES, FREQUENT_ITEMSETS, PRODUCT_RECOMMENDATIONS, TRANSACTIONS
+from retail_assets.contracts import (
+    ASSOCIATION_RULES,
+    CUSTOMER_SEGMENTS,
+    FREQUENT_ITEMSETS,
+    GROUP_RULES,
+    PRODUCT_RECOMMENDATIONS,
+    RECOMMENDATION_QUALITY,
+    TRANSACTIONS,
+)
 from retail_assets.lib import baskets
 from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_month
 from retail_assets.partitions import until
 from retail_assets.settings import Settings
-from retail_assets.warehouse import read_months
+from retail_assets.warehouse import read, read_months, replace_month
 
 supports_are_exact = quality.Check(
     name="supports_are_exact",
@@ -50,10 +57,46 @@ measures_are_consistent = quality.Check(
 )
 
 
+next_month_is_known_or_not = quality.Check(
+    name="next_month_is_known_or_not",
+    table=ASSOCIATION_RULES,
+    description="Either every rule of the month has been looked up in the next month, or none; shares lie from 0 to 1.",
+    query="""
+        select
+            count(*) filter (where next_month_support < 0 or next_month_support > 1 or next_month_confidence < 0 or next_month_confidence > 1)
+            + case when count(next_month_support) in (0, count(*)) then 0 else 1 end as observed,
+            0 as expected
+        from rules.association_rules
+        where snapshot_month = $month
+    """,
+    recovery="A fault of the pipeline: the month was not written. Report it with the month.",
+)
+
+every_sold_product_has_recommendations = quality.Check(
+    name="every_sold_product_has_recommendations",
+    table=PRODUCT_RECOMMENDATIONS,
+    description="Every product sold up to the month has recommendations, unless no basket holds two products.",
+    query="""
+        with sold as (
+            select distinct stock_code from core.transactions where invoice_month <= $month and not is_return
+        ),
+        recommended as (
+            select distinct stock_code from rules.product_recommendations where snapshot_month = $month
+        )
+        select
+            case when (select count(*) from recommended) = 0 then 0 else count(*) filter (where recommended.stock_code is null) end as observed,
+            0 as expected
+        from sold
+        left join recommended on sold.stock_code = recommended.stock_code
+    """,
+    recovery="A fault of the pipeline: the month was not written. Report it with the month.",
+)
+
+
 @monthly_asset(
-    tables=[FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS],
+    tables=[FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY],
     deps=[until(key_of(TRANSACTIONS))],
-    checks=[supports_are_exact, measures_are_consistent],
+    checks=[supports_are_exact, measures_are_consistent, next_month_is_known_or_not, every_sold_product_has_recommendations],
     kinds=frozenset({"numpy"}),
 )
 def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
@@ -62,41 +105,158 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     A basket is one sale invoice with at least two products; web-shop batches are no baskets. An itemset is frequent when its count is at least
     ceil(min_support * baskets), exactly, and at least `min_basket_count`. `expected_lift` is what basket sizes alone would give: judge a rule by
     its distance from that, not from 1.
+
+    What rules and recommendations did in the next month is filled in from either side: a month looks itself up in the next one where that has
+    landed, and looks up the month before it in itself. So the months may be refreshed in any order and end the same. Nothing else in a snapshot
+    knows of later months.
     """
-    window = read_months(
-        connection,
-        TRANSACTIONS,
-        m.shift(month, 1 - settings.rules_window_months),
-        month,
-        columns=("invoice_no", "stock_code", "is_return", "is_batch_order"),
-    )
-    lines = baskets.baskets(window)
+    lines = _window_lines(connection, month, settings)
     basket_count = lines["basket_id"].n_unique()
-    itemsets = baskets.frequent_itemsets(lines, _smallest_share(settings, basket_count), max_length=settings.max_itemset_length)
+    # One item further than asked, so that it is known of the longest itemsets too whether they are closed and maximal.
+    mined = baskets.frequent_itemsets(lines, _smallest_share(settings, basket_count), max_length=settings.max_itemset_length + 1)
+    marked = baskets.closed_and_maximal(mined, basket_count)
+    itemsets = marked.filter(pl.col("itemset").list.len() <= settings.max_itemset_length)
     # Tested before any rule is left out: the false discovery rate is over all of them.
     tested = baskets.expected_under_basket_sizes(baskets.association_rules(itemsets, basket_count), lines).drop("p_value")
-    rules = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
-    names = product_names(connection, month)
-    return {
-        FREQUENT_ITEMSETS: with_snapshot_month(
-            itemsets.with_columns(
-                pl.col("itemset").list.len().cast(pl.Int32).alias("item_count"), pl.lit(basket_count, pl.Int64).alias("total_basket_count")
-            ),
-            FREQUENT_ITEMSETS,
-            month,
+    kept = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
+    names = _product_names(connection, month)
+    measured = baskets.rule_measures(baskets.mark_variants(baskets.mark_mirrors(kept), names), TABLE_MEASURES)
+    rules = measured.with_columns(_named(kept[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent"))
+    recommendations = baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"])
+
+    _look_up_the_month_before(connection, month)
+    next_lines = _lines_of(connection, m.shift(month, 1))
+    frames = {
+        FREQUENT_ITEMSETS: itemsets.with_columns(
+            pl.col("itemset").list.len().cast(pl.Int32).alias("item_count"), pl.lit(basket_count, pl.Int64).alias("total_basket_count")
         ),
-        ASSOCIATION_RULES: with_snapshot_month(
-            rules.with_columns(_named(rules[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent")), ASSOCIATION_RULES, month
-        ),
-        PRODUCT_RECOMMENDATIONS: with_snapshot_month(
-            baskets.recommendations(lines, per_product=settings.recommendations_per_product), PRODUCT_RECOMMENDATIONS, month
-        ),
+        ASSOCIATION_RULES: _looked_up(rules, next_lines),
+        PRODUCT_RECOMMENDATIONS: recommendations,
+        RECOMMENDATION_QUALITY: baskets.recommendation_quality(recommendations, _most_popular(itemsets), next_lines),
     }
+    return {table: with_snapshot_month(frame, table, month) for table, frame in frames.items()}
+
+
+TABLE_MEASURES = ("certainty", "cosine", "kulczynski", "imbalance_ratio", "odds_ratio", "phi", "chi_squared", "fisher_p_value")
+"""Of the measures of `rule_measures`, those that stand in the table."""
+
+
+def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """Fill in what the rules and recommendations of the month before, where they are there, did in this month."""
+    previous = m.shift(month, -1)
+    lines = _lines_of(connection, month)
+    rules = read_months(connection, ASSOCIATION_RULES, previous, previous)
+    if rules.height:
+        replace_month(connection, ASSOCIATION_RULES, previous, _looked_up(rules, lines))
+    recommendations = read_months(connection, PRODUCT_RECOMMENDATIONS, previous, previous)
+    if recommendations.height:
+        popular = _most_popular(read_months(connection, FREQUENT_ITEMSETS, previous, previous))
+        quality_of_previous = baskets.recommendation_quality(recommendations, popular, lines)
+        replace_month(connection, RECOMMENDATION_QUALITY, previous, with_snapshot_month(quality_of_previous, RECOMMENDATION_QUALITY, previous))
+
+
+def _looked_up(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """The rules with what they did in the baskets of the next month."""
+    found = baskets.rules_in_other_baskets(rules, lines)
+    return rules.with_columns(found.select(pl.all().name.prefix("next_month_")))
+
+
+def _most_popular(itemsets: pl.DataFrame) -> pl.Series:
+    """Products from the most popular on, as far as they are frequent."""
+    singles = itemsets.filter(pl.col("itemset").list.len() == 1).sort("count", "itemset", descending=[True, False])
+    return singles["itemset"].list.first()
+
+
+@monthly_asset(
+    tables=[GROUP_RULES],
+    deps=[until(key_of(TRANSACTIONS)), CUSTOMER_SEGMENTS],
+    kinds=frozenset({"numpy"}),
+)
+def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
+    """Rules within the baskets of each segment and each country that has at least `min_group_baskets` of them in the trailing window.
+
+    Thresholds are those of all rules, on the group's own baskets; at most three products, one of them the consequent. `lift_ratio` compares the lift
+    to that of all baskets; a group differs where its interval leaves 1 out, and among many rules where `difference_q_value` is small.
+    """
+    lines = _window_lines(connection, month, settings)
+    names = _product_names(connection, month)
+    found = []
+    for kind, groups in _groups(connection, month, settings).items():
+        rules = baskets.group_rules(
+            lines,
+            groups,
+            settings.min_support,
+            min_basket_count=settings.min_basket_count,
+            min_group_baskets=settings.min_group_baskets,
+            max_length=min(settings.max_itemset_length, 3),
+            min_confidence=settings.min_confidence,
+            min_lift=settings.min_lift,
+        )
+        found.append(rules.rename({"group": "group_name"}).with_columns(group_kind=pl.lit(kind)))
+    rules = pl.concat(found)
+    named = rules.with_columns(_named(rules[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent"))
+    return {GROUP_RULES: with_snapshot_month(named, GROUP_RULES, month)}
+
+
+def _groups(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, pl.DataFrame]:
+    """Segment and country of every sale invoice of the window."""
+    query = """
+        with invoices as (
+            select
+                invoice_no,
+                max(customer_id) as customer_id,
+                min(country) as country
+            from core.transactions
+            where invoice_month between $first and $month and not is_return
+            group by invoice_no
+        )
+        select
+            invoices.invoice_no as basket_id,
+            customer_segments.segment_name as segment,
+            invoices.country
+        from invoices
+        left join segments.customer_segments
+            on invoices.customer_id = customer_segments.customer_id and customer_segments.snapshot_month = $month
+        order by invoices.invoice_no
+    """
+    invoices = read(connection, query, {"first": _first_month(month, settings), "month": month})
+    return {kind: invoices.select("basket_id", group=kind).drop_nulls() for kind in ("segment", "country")}
+
+
+def _first_month(month: date, settings: Settings) -> date:
+    return m.shift(month, 1 - settings.rules_window_months)
+
+
+def _window_lines(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> pl.DataFrame:
+    """The baskets of the trailing window."""
+    return _lines_of(connection, month, _first_month(month, settings))
+
+
+def _lines_of(connection: duckdb.DuckDBPyConnection, month: date, first: date | None = None) -> pl.DataFrame:
+    """The baskets of a month, or from a first month on; none where it has not landed."""
+    query = """
+        select distinct invoice_no, stock_code, is_return, is_batch_order
+        from core.transactions
+        where invoice_month between $first and $month
+    """
+    return baskets.baskets(read(connection, query, {"first": first or month, "month": month}))
 
 
 def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
     """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
     return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
+
+
+def _product_names(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:
+    """Every product sold up to the month, with its name."""
+    query = """
+        select stock_code, min(description) as description
+        from core.transactions
+        where invoice_month <= $month and not is_return
+        group by stock_code
+        order by stock_code
+    """
+    return read(connection, query, {"month": month})
 
 
 def _named(codes: pl.Series, names: pl.DataFrame) -> pl.Series:

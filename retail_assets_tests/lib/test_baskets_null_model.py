@@ -169,7 +169,7 @@ def test_p_values_of_all_or_sure_trials_are_probabilities() -> None:
 
 def test_false_discovery_rates_are_those_of_benjamini_and_hochberg() -> None:
     # 4 * 0.01 / 1, then 4 * 0.03 / 3 for the second and third, then 4 * 0.5 / 4.
-    np.testing.assert_allclose(_null_model._benjamini_hochberg(np.array([0.5, 0.01, 0.03, 0.025])), [0.5, 0.04, 0.04, 0.04])
+    np.testing.assert_allclose(_null_model.false_discovery_rates(np.array([0.5, 0.01, 0.03, 0.025])), [0.5, 0.04, 0.04, 0.04])
 
 
 def test_rules_keep_their_order_and_columns_and_results_do_not_depend_on_either_order() -> None:
@@ -184,7 +184,7 @@ def test_rules_keep_their_order_and_columns_and_results_do_not_depend_on_either_
 def test_work_in_small_pieces_gives_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = lines_of(generated(8, baskets=60, items=6))
     whole = expected_under_basket_sizes(all_rules(lines), lines)
-    monkeypatch.setattr(_null_model, "CELLS_AT_ONCE", 50)
+    monkeypatch.setattr(_counts, "CELLS_AT_ONCE", 50)
     assert_frame_equal(expected_under_basket_sizes(all_rules(lines), lines), whole)
 
 

@@ -1,13 +1,35 @@
-"""Market baskets: frequent itemsets, association rules, what basket sizes alone would give, and product recommendations.
+"""Market baskets: frequent itemsets, association rules, what basket sizes alone would give, what rules did later, and product recommendations.
 
 Everything works on two columns, `basket_id` and `item`, with `baskets` making them from transactions. Exact, deterministic, independent of the
 order of lines, and free of Dagster. Each step stands in a module of its own; here are only the public names.
 """
 
-from retail_assets.lib.baskets._itemsets import ItemsetLimitError, frequent_itemsets
+from retail_assets.lib.baskets._condensed import closed_and_maximal
+from retail_assets.lib.baskets._groups import group_rules
+from retail_assets.lib.baskets._guard import ItemsetLimitError
+from retail_assets.lib.baskets._holdout import recommendation_quality, rules_in_other_baskets
+from retail_assets.lib.baskets._itemsets import frequent_itemsets
 from retail_assets.lib.baskets._lines import baskets
+from retail_assets.lib.baskets._marks import mark_mirrors, mark_variants
+from retail_assets.lib.baskets._measures import MEASURES, rule_measures
 from retail_assets.lib.baskets._null_model import expected_under_basket_sizes
-from retail_assets.lib.baskets._recommendations import recommendations
+from retail_assets.lib.baskets._recommendations import recommend, recommendations
 from retail_assets.lib.baskets._rules import association_rules
 
-__all__ = ["ItemsetLimitError", "association_rules", "baskets", "expected_under_basket_sizes", "frequent_itemsets", "recommendations"]
+__all__ = [
+    "MEASURES",
+    "ItemsetLimitError",
+    "association_rules",
+    "baskets",
+    "closed_and_maximal",
+    "expected_under_basket_sizes",
+    "frequent_itemsets",
+    "group_rules",
+    "mark_mirrors",
+    "mark_variants",
+    "recommend",
+    "recommendation_quality",
+    "recommendations",
+    "rule_measures",
+    "rules_in_other_baskets",
+]

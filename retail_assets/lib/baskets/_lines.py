@@ -88,15 +88,17 @@ class CodedLines:
         return np.bincount(self.basket, minlength=self.basket_count)
 
 
-def code_lines(lines: pl.DataFrame) -> CodedLines:
-    """Code `lines` (`basket_id` of any type, `item`); repeated lines count once.
+def code_lines(lines: pl.DataFrame, asked: pl.Series | None = None) -> CodedLines:
+    """Code `lines` (`basket_id` of any type, `item`); repeated lines count once, baskets are numbered as they come.
+
+    `asked` are items that get a code too where no line holds them.
 
     Raises:
         ValueError: A column is missing or holds nulls.
     """
     check_columns(lines, ("basket_id", "item"), frame="lines")
     items = lines["item"].cast(pl.String)
-    names = items.unique().sort()
+    names = (items if asked is None else pl.concat([items, asked.cast(pl.String)])).unique().sort()
     baskets_seen = lines.select(pl.col("basket_id").unique(maintain_order=True)).with_row_index("code")
     basket = lines.select("basket_id").join(baskets_seen, on="basket_id", how="left", maintain_order="left")["code"].to_numpy()
     item = items.cast(pl.Enum(names)).to_physical().to_numpy()

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from retail_assets.lib.baskets._counts import by_length, chunks, distinct_itemsets, grouped_counts
 from retail_assets.lib.baskets._lines import check_columns, code_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from retail_assets.lib.baskets._lines import CodedLines
@@ -28,10 +27,6 @@ MARGIN_TOLERANCE = 1e-9
 MAX_ITERATIONS = 200
 NEAR_MEAN = 1e-4
 """Saddlepoints closer to zero than this take the limit of the tail formula, which loses its digits there."""
-CELLS_AT_ONCE = 1 << 20
-"""Cells (rule or itemset, basket size) worked on at a time: 8 MB for each intermediate array."""
-WORD = 64
-"""Bits of a bitmap word."""
 
 
 def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -68,21 +63,21 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
     coded = code_lines(lines)
     if rules.is_empty():
         return _with_results(rules, np.empty(0), np.empty(0))
-    antecedents, antecedent_of = _distinct_itemsets(rules["antecedent"], coded)
-    consequents, consequent_of = _distinct_itemsets(rules["consequent"], coded)
+    antecedents, antecedent_of = distinct_itemsets(rules["antecedent"], coded)
+    consequents, consequent_of = distinct_itemsets(rules["consequent"], coded)
     consequent_counts = np.zeros(len(consequents), dtype=np.int64)
     consequent_counts[consequent_of] = rules["consequent_count"].to_numpy()
     null = _NullModel.fitted(coded)
-    histograms = _size_histograms(antecedents, coded, null.sizes)
+    histograms = grouped_counts(antecedents, coded, np.searchsorted(null.sizes, coded.items_per_basket), len(null.sizes))
     _check_counts(rules, histograms.sum(axis=1)[antecedent_of])
     tilts = _tilts(consequents, consequent_counts, null)
 
     joint = rules["basket_count"].to_numpy().astype(np.float64)
     expected, p_value = np.empty(len(rules)), np.empty(len(rules))
-    for antecedent_length, rows in _by_length(antecedents[antecedent_of]):
+    for antecedent_length, rows in by_length(antecedents[antecedent_of]):
         places = null.sizes - antecedent_length
-        for consequent_length, subrows in _by_length(consequents[consequent_of[rows]]):
-            for chunk in _chunks(rows[subrows], len(places)):
+        for consequent_length, subrows in by_length(consequents[consequent_of[rows]]):
+            for chunk in chunks(rows[subrows], len(places)):
                 items = consequents[consequent_of[chunk], :consequent_length]
                 beside = antecedents[antecedent_of[chunk], :antecedent_length]
                 probability = _tilted(null.containing(items, places, beside), tilts[consequent_of[chunk], None])
@@ -97,7 +92,7 @@ def _with_results(rules: pl.DataFrame, expected_lift: Floats, p_value: Floats) -
     return rules.with_columns(
         pl.Series("expected_lift", expected_lift, dtype=pl.Float64),
         pl.Series("p_value", p_value, dtype=pl.Float64),
-        pl.Series("q_value", _benjamini_hochberg(p_value), dtype=pl.Float64),
+        pl.Series("q_value", false_discovery_rates(p_value), dtype=pl.Float64),
     )
 
 
@@ -106,68 +101,6 @@ def _check_counts(rules: pl.DataFrame, counted: Ints) -> None:
     if len(other):
         antecedent, count = other.select("antecedent", "antecedent_count").row(0)
         raise ValueError(f"The rules count {antecedent} {count} times, the lines do not; pass the lines the rules were mined from.")
-
-
-def _distinct_itemsets(itemsets: pl.Series, coded: CodedLines) -> tuple[Ints, Ints]:
-    """The distinct itemsets as rows of item codes, filled up with -1 on the right, and for every given itemset its row."""
-    items = itemsets.explode().cast(pl.String)
-    if len(unknown := items.filter(~items.is_in(coded.names.implode()))):
-        raise ValueError(f"The rules hold {unknown[0]!r}, the lines do not; pass the lines the rules were mined from.")
-    lengths = itemsets.list.len().to_numpy().astype(np.int64)
-    filled = np.arange(lengths.max()) < lengths[:, None]
-    padded = np.full(filled.shape, -1, dtype=np.int64)
-    padded[filled] = items.cast(pl.Enum(coded.names)).to_physical().to_numpy()
-    # Numbering column by column keeps the key of a row one integer, which sorts many times faster than rows do.
-    number = np.zeros(len(padded), dtype=np.int64)
-    for column in padded.T:
-        _, number = np.unique(number * (coded.item_count + 1) + column + 1, return_inverse=True)
-    _, first = np.unique(number, return_index=True)
-    return padded[first], number
-
-
-def _by_length(padded: Ints) -> Iterator[tuple[int, Ints]]:
-    """Lengths that occur among padded itemsets, ascending, and the rows of each."""
-    lengths = (padded >= 0).sum(axis=1)
-    for length in np.unique(lengths):
-        yield int(length), np.flatnonzero(lengths == length)
-
-
-def _chunks(rows: Ints, width: int) -> Iterator[Ints]:
-    """The rows in pieces whose tables of `width` columns stay within the budget."""
-    size = max(1, CELLS_AT_ONCE // max(width, 1))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def _size_histograms(itemsets: Ints, coded: CodedLines, sizes: Ints) -> NDArray[np.int32]:
-    """How many baskets of each size hold each itemset: one row per itemset, one column per size."""
-    # Bits stand for baskets in the order of their sizes, every size from a word of its own on: a size is a run of words.
-    size_of = np.searchsorted(sizes, coded.items_per_basket)
-    baskets_per_size = np.bincount(size_of)
-    words_per_size = -(-baskets_per_size // WORD)
-    first_word = np.cumsum(words_per_size) - words_per_size
-    by_size = np.argsort(size_of, kind="stable")
-    bit_of = np.empty(coded.basket_count, dtype=np.int64)
-    within = np.arange(coded.basket_count) - np.repeat(np.cumsum(baskets_per_size) - baskets_per_size, baskets_per_size)
-    bit_of[by_size] = first_word[size_of[by_size]] * WORD + within
-
-    used = np.unique(itemsets[itemsets >= 0])
-    row_of = np.full(coded.item_count, -1, dtype=np.int64)
-    row_of[used] = np.arange(len(used))
-    word_count = int(words_per_size.sum())
-    lines = row_of[coded.item] >= 0
-    bit = bit_of[coded.basket[lines]]
-    bitmaps = np.zeros((len(used), word_count), dtype=np.uint64)
-    np.add.at(bitmaps.reshape(-1), row_of[coded.item[lines]] * word_count + bit // WORD, np.uint64(1) << (bit % WORD).astype(np.uint64))
-
-    histograms = np.empty((len(itemsets), len(sizes)), dtype=np.int32)
-    for length, rows in _by_length(itemsets):
-        for chunk in _chunks(rows, word_count):
-            held = bitmaps[row_of[itemsets[chunk, 0]]]
-            for position in range(1, length):
-                held &= bitmaps[row_of[itemsets[chunk, position]]]
-            histograms[chunk] = np.add.reduceat(np.bitwise_count(held), first_word, axis=1, dtype=np.int32)
-    return histograms
 
 
 @dataclass(frozen=True)
@@ -257,10 +190,10 @@ def _probability_by_places(item_logs: Floats, items_per_count: Ints, most_places
 def _tilts(itemsets: Ints, counts: Ints, null: _NullModel) -> Floats:
     """Factor on the odds of each itemset that makes the null expect its observed count; 1 for single items, which it expects already."""
     tilts = np.ones(len(itemsets))
-    for length, rows in _by_length(itemsets):
+    for length, rows in by_length(itemsets):
         if length == 1:
             continue
-        for chunk in _chunks(rows, len(null.sizes)):
+        for chunk in chunks(rows, len(null.sizes)):
             tilts[chunk] = _tilts_to_counts(null.containing(itemsets[chunk, :length], null.sizes), counts[chunk], null.baskets_per_size)
     return tilts
 
@@ -330,7 +263,7 @@ def _saddlepoint(at: Floats, trials: Floats, probability: Floats, possible: Floa
     raise _not_converged("The tail probability of a rule")
 
 
-def _benjamini_hochberg(p_value: Floats) -> Floats:
+def false_discovery_rates(p_value: Floats) -> Floats:
     """Smallest false discovery rate at which each hypothesis is rejected."""
     order = np.argsort(p_value)[::-1]
     count = len(p_value)

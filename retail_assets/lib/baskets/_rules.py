@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from retail_assets.lib.baskets._lines import check_columns, name_lists
+from retail_assets.lib.baskets._lattice import Lattice, subset_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,115 +73,13 @@ def association_rules(
         ValueError: A subset is missing, a count lies outside 1 to `basket_count`, an itemset is empty, comes twice or holds a null or an item twice,
             or a column is missing or holds nulls.
     """
-    check_columns(itemsets, ("itemset", "count"), frame="itemsets")
-    lattice = _Lattice.of(itemsets, basket_count)
+    lattice = Lattice.of(itemsets, basket_count)
     kept = []
     for rules in _rules_by_split(lattice, max_antecedent, max_consequent):
         joint, antecedent, consequent = lattice.counts[rules.joint], lattice.counts[rules.antecedent], lattice.counts[rules.consequent]
         confident = joint / antecedent >= min_confidence
         kept.append(rules[confident & (_lift(joint, antecedent, consequent, basket_count) >= min_lift)])
     return _to_frame(_Rules.concatenated(kept), lattice, basket_count)
-
-
-@dataclass(frozen=True)
-class _Level:
-    """Itemsets of one length, in lexicographic order; an itemset's number is its row."""
-
-    first_id: int
-    """Id of the first row; ids count through all lengths."""
-    items: Ids
-    """Item codes, one itemset per row, ascending."""
-    without: Ids
-    """For every itemset and position: row, one level below, of the itemset without the item there."""
-    keys: Ids
-    """(row of the itemset without its last item, last item) as one integer; ascending."""
-
-    @classmethod
-    def of(cls, items: Ids, below: list[_Level], names: pl.Series) -> _Level:
-        """Number itemsets, given in lexicographic order, on top of the levels of all shorter lengths."""
-        width = len(names)
-        last = items[:, -1]
-        prefix = np.zeros(len(items), dtype=np.int64)
-        for level, item in zip(below, items.T, strict=False):
-            prefix = _rows_of(prefix * width + item, level, items, items.shape[1] - 1, names)
-        without = np.empty_like(items)
-        without[:, -1] = prefix
-        # Without an item before its last, an itemset is its prefix without that item, plus the last.
-        for position in range(items.shape[1] - 1):
-            shorter = below[-1]
-            without[:, position] = _rows_of(shorter.without[prefix, position] * width + last, shorter, items, position, names)
-        return cls(below[-1].first_id + len(below[-1].items) if below else 0, items, without, prefix * width + last)
-
-
-def _rows_of(keys: Ids, level: _Level, items: Ids, left_out: int, names: pl.Series) -> Ids:
-    """Rows of the keys in the level; the keys are those of (part of) `items` without the position `left_out`."""
-    rows = np.searchsorted(level.keys, keys)
-    missing = np.append(level.keys, -1)[rows] != keys
-    if missing.any():
-        itemset = items[missing][0]
-        raise ValueError(
-            f"Itemset {_names_of(itemset, names)} is in itemsets, but not its subset {_names_of(np.delete(itemset, left_out), names)} or a "
-            "subset of that; pass all frequent itemsets of one mining run, of every length."
-        )
-    return rows
-
-
-def _names_of(codes: Ids, names: pl.Series) -> list[str]:
-    return names.gather(codes).to_list()
-
-
-@dataclass(frozen=True)
-class _Lattice:
-    """All itemsets under integer ids, ordered by length and then by items, so that no itemset is looked up by its names."""
-
-    itemsets: pl.Series
-    """Sorted list of names by id."""
-    counts: Ids
-    """Baskets by id."""
-    levels: list[_Level]
-    """By length, from 1, without gaps."""
-
-    @classmethod
-    def of(cls, itemsets: pl.DataFrame, basket_count: int) -> _Lattice:
-        """Number the itemsets and link each to its subsets."""
-        _check_counts(itemsets, basket_count)
-        lists = itemsets["itemset"].cast(pl.List(pl.String))
-        items = lists.explode()
-        if items.null_count():
-            raise ValueError("itemsets holds an itemset with a null item; a null is no item, drop or repair these rows first.")
-        names = items.unique().sort()
-        codes = items.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
-        lengths = lists.list.len().to_numpy().astype(np.int64)
-        starts = np.cumsum(lengths) - lengths
-        levels: list[_Level] = []
-        position_by_id = []
-        for length in range(1, int(lengths.max(initial=0)) + 1):
-            of_length = np.flatnonzero(lengths == length)
-            rows = np.sort(codes[starts[of_length, None] + np.arange(length)], axis=1)
-            order = np.lexsort(rows.T[::-1])
-            _check_distinct(rows[order], names)
-            levels.append(_Level.of(rows[order], levels, names))
-            position_by_id.append(of_length[order])
-        by_id = np.concatenate([np.empty(0, dtype=np.int64), *position_by_id])
-        sorted_lists = pl.concat([lists.clear(), *(name_lists(level.items, names) for level in levels)], rechunk=True)
-        return cls(sorted_lists, itemsets["count"].to_numpy().astype(np.int64)[by_id], levels)
-
-
-def _check_counts(itemsets: pl.DataFrame, basket_count: int) -> None:
-    if itemsets["itemset"].list.len().eq(0).any():
-        raise ValueError("itemsets holds an empty itemset; drop it, a rule has items on both sides.")
-    outside = itemsets.filter(~pl.col("count").is_between(1, basket_count))
-    if len(outside):
-        itemset, count = outside.select("itemset", "count").row(0)
-        raise ValueError(f"Itemset {itemset} counts {count} of {basket_count} baskets; give the basket_count the itemsets were counted in.")
-
-
-def _check_distinct(items: Ids, names: pl.Series) -> None:
-    """Refuse an itemset that comes twice and an item that stands twice in one; rows, and items in them, are sorted."""
-    if (repeated := (items[1:] == items[:-1]).all(axis=1)).any():
-        raise ValueError(f"Itemset {_names_of(items[1:][repeated][0], names)} comes twice in itemsets; keep one row for each itemset.")
-    if (doubled := (items[:, 1:] == items[:, :-1]).any(axis=1)).any():
-        raise ValueError(f"Itemset {_names_of(items[doubled][0], names)} holds an item twice; itemsets are sets.")
 
 
 @dataclass(frozen=True)
@@ -208,11 +106,11 @@ class _Rules:
         )
 
 
-def _rules_by_split(lattice: _Lattice, max_antecedent: int | None, max_consequent: int | None) -> Iterator[_Rules]:
+def _rules_by_split(lattice: Lattice, max_antecedent: int | None, max_consequent: int | None) -> Iterator[_Rules]:
     """The rules of every itemset length and split mask, whose set bits are the positions of the antecedent."""
     best_below: dict[int, NDArray[np.float64]] = {}
     for length, level in enumerate(lattice.levels, start=1):
-        rows_by_mask = _subset_rows(lattice.levels[:length])
+        rows_by_mask = subset_rows(lattice.levels[:length])
         joint = level.first_id + np.arange(len(level.items))
         best: dict[int, NDArray[np.float64]] = {}
         for mask in range(1, (1 << length) - 1):
@@ -245,26 +143,12 @@ def _squeezed(mask: int, position: int) -> int:
     return (mask >> (position + 1) << position) | (mask & ((1 << position) - 1))
 
 
-def _subset_rows(levels: list[_Level]) -> dict[int, Ids]:
-    """For every mask of positions of the longest itemsets: the row, in the level of its length, of that subset."""
-    length = len(levels)
-    full = (1 << length) - 1
-    rows = {full: np.arange(len(levels[-1].items))}
-    for mask in range(full - 1, 0, -1):
-        # Reach the subset from the one that also holds the first position left out; masks above this one are known.
-        absent = (~mask & (mask + 1)).bit_length() - 1
-        fuller = mask | 1 << absent
-        place = (fuller & ((1 << absent) - 1)).bit_count()
-        rows[mask] = levels[fuller.bit_count() - 1].without[rows[fuller], place]
-    return rows
-
-
 def _lift(joint: Ids, antecedent: Ids, consequent: Ids, total: int) -> NDArray[np.float64]:
     """Lift from counts, rounded once: A => C and C => A get the very same number."""
     return joint * total / (antecedent * consequent)
 
 
-def _to_frame(rules: _Rules, lattice: _Lattice, total: int) -> pl.DataFrame:
+def _to_frame(rules: _Rules, lattice: Lattice, total: int) -> pl.DataFrame:
     joint, antecedent, consequent = lattice.counts[rules.joint], lattice.counts[rules.antecedent], lattice.counts[rules.consequent]
     lift = _lift(joint, antecedent, consequent, total)
     order = np.lexsort((rules.consequent, rules.antecedent, -(joint / antecedent), -lift))
