@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the landing folder)")
     fetch.set_defaults(command=_fetch)
 
+    recommend = commands.add_parser("recommend", parents=[at_home], help="what to show beside the products of a basket, from the published file")
+    recommend.add_argument("codes", nargs="+", metavar="CODE", help="stock codes of the basket, such as 85123A 22423")
+    recommend.add_argument("--month", type=_month, metavar="MONTH", help="snapshot to read, such as 2011-11 (default: the last published)")
+    recommend.add_argument("--shown", type=_positive, default=5, metavar="N", help="products to show (default: 5)")
+    recommend.set_defaults(command=_recommend)
+
     commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
     commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
@@ -68,6 +74,19 @@ def _months(text: str) -> list[date]:
         return m.parse_range(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _month(text: str) -> date:
+    months = _months(text)
+    if len(months) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is a range: give one month, such as 2011-11.")
+    return months[0]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0.")
+    return int(text)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -150,6 +169,26 @@ def _fetch(options: argparse.Namespace) -> int:
     if any(path != fetched.path and not path.name.startswith(".") for path in out.iterdir()):
         _say(f"{out} holds other files too, and they land as well: take a generated sample out before you run.")
     print(fetched.path)  # noqa: T201
+    return _DONE
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    from retail_assets import lookup  # noqa: PLC0415
+    from retail_assets.summary import printable  # noqa: PLC0415
+
+    try:
+        found = lookup.recommend(_settings(options), options.codes, options.month, options.shown)
+    except lookup.LookupRefusedError as error:
+        _say(str(error))
+        return _USAGE
+    if found.unknown:
+        _say(f"Not sold up to {m.label(found.month)}, and left out: {', '.join(found.unknown)}.")
+    basket = "; ".join(f"{code} {name}" for code, name in found.products.iter_rows())
+    lines = [f"Beside {basket} (as of {m.label(found.month)}):"]
+    for rank, row in enumerate(found.recommended.to_dicts(), start=1):
+        why = f"bought together with {', '.join(row['because_of'])}" if row["basis"] == "together" else "popular"
+        lines.append(f"{rank:3}. {row['recommended_stock_code']:<8} {row['description']}  ({why}, score {row['score']:.3f})")
+    print(printable("\n".join(lines)))  # noqa: T201
     return _DONE
 
 

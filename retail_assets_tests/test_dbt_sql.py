@@ -63,6 +63,19 @@ TRANSACTIONS = [
     line("C536368/1", "2011-02-02 09:00", HEART, -1, "3.00", RETURNER),
     line("536369/1", "2011-02-03 09:00", HEART, 1, "3.00", NEWCOMER, country="France"),
 ]
+
+
+def rule(month: date, antecedent: str, consequent: str) -> dict[str, Any]:
+    names = {**NAMES, "22423": "REGENCY CAKESTAND"}
+    return {
+        "snapshot_month": month,
+        "antecedent": [antecedent],
+        "consequent": [consequent],
+        "antecedent_names": [names[antecedent]],
+        "consequent_names": [names[consequent]],
+    }
+
+
 POSTAGE = {"invoice_month": FEBRUARY, "line_no": 99, "stock_code": "POST", "reason": "non_product", "amount": Decimal("18.00")}
 
 SHOP: dict[Table, list[dict[str, Any]]] = {
@@ -115,8 +128,23 @@ SHOP: dict[Table, list[dict[str, Any]]] = {
             "consequent": ["22423"],
             "antecedent_names": [NAMES[LANTERN], NAMES[HEART]],
             "consequent_names": ["REGENCY CAKESTAND"],
+            # 12 joint baskets, and in February a lift above what basket sizes alone give.
+            "basket_count": 12,
+            "confidence": 0.5,
+            "lift": 3.0,
+            "expected_lift": 1.5,
+            "next_month_support": 0.1,
+            "next_month_confidence": 0.4,
+            "next_month_lift": 2.0,
         },
+        # Of these, one does worse in February than basket sizes alone, and of the other no product comes: it cannot be judged.
+        {**rule(JANUARY, LANTERN, HEART), "basket_count": 19, "expected_lift": 1.5, "next_month_support": 0.1, "next_month_lift": 1.4},
+        {**rule(JANUARY, HEART, LANTERN), "basket_count": 10, "expected_lift": 1.5, "next_month_support": 0.0},
+        {**rule(FEBRUARY, LANTERN, HEART), "basket_count": 21, "lift": 4.0},
+        {**rule(FEBRUARY, LANTERN, "22423"), "basket_count": 22},
     ],
+    contracts.GROUP_RULES: [{**rule(JANUARY, HEART, LANTERN), "group_kind": "country", "group_name": "France"}],
+    contracts.RECOMMENDATION_QUALITY: [{"snapshot_month": JANUARY, "shown_count": 1}],
     contracts.PRODUCT_RECOMMENDATIONS: [
         {"snapshot_month": JANUARY, "stock_code": LANTERN, "rank": 1, "recommended_stock_code": HEART, "basis": "together"},
     ],
@@ -301,10 +329,40 @@ def test_dim_date_covers_whole_months_and_knows_the_trading_days(built: Built) -
 
 
 def test_rules_and_recommendations_are_readable_without_codes(built: Built) -> None:
-    [rule] = built.rows("select antecedent_text, consequent_text from marts.association_rules")
-    assert rule == {"antecedent_text": "WHITE METAL LANTERN + WHITE HANGING HEART", "consequent_text": "REGENCY CAKESTAND"}
+    longest = "select antecedent_text, consequent_text from marts.association_rules where len(antecedent) = 2"
+    assert built.rows(longest) == [{"antecedent_text": "WHITE METAL LANTERN + WHITE HANGING HEART", "consequent_text": "REGENCY CAKESTAND"}]
+    [of_group] = built.rows("select group_name, antecedent_text, consequent_text from marts.group_rules")
+    assert of_group == {"group_name": "France", "antecedent_text": NAMES[HEART], "consequent_text": NAMES[LANTERN]}
     [recommendation] = built.rows("select description, recommended_description from marts.product_recommendations")
     assert recommendation == {"description": NAMES[LANTERN], "recommended_description": NAMES[HEART]}
+
+
+def test_rules_are_new_kept_or_gone_against_the_month_before(built: Built) -> None:
+    changes = built.rows("select antecedent, consequent, rule_status, lift_before, lift, snapshot_month from marts.rule_changes order by all")
+    assert {row.pop("snapshot_month") for row in changes} == {FEBRUARY}, "January has no month before to compare to"
+    assert changes == [
+        {"antecedent": [LANTERN], "consequent": ["22423"], "rule_status": "new", "lift_before": None, "lift": 0.0},
+        {"antecedent": [LANTERN], "consequent": [HEART], "rule_status": "kept", "lift_before": 0.0, "lift": 4.0},
+        {"antecedent": [LANTERN, HEART], "consequent": ["22423"], "rule_status": "gone", "lift_before": 3.0, "lift": None},
+        {"antecedent": [HEART], "consequent": [LANTERN], "rule_status": "gone", "lift_before": 0.0, "lift": None},
+    ]
+
+
+def test_persistence_counts_judged_rules_by_support_band(built: Built) -> None:
+    [band] = built.rows("select * from marts.rule_persistence")
+    assert band == {
+        "snapshot_month": JANUARY,
+        "min_basket_count": 10,
+        "rule_count": 3,
+        "judged_rule_count": 2,
+        "persistent_rule_count": 1,
+        "persistence_rate": 0.5,
+        "mean_confidence": 0.25,
+        "mean_next_month_confidence": 0.4,
+        "mean_lift": 1.5,
+        "mean_next_month_lift": 1.7,
+    }
+
 
 
 def test_every_model_and_column_carries_its_text_in_the_database(built: Built) -> None:

@@ -82,6 +82,7 @@ def test_whatever_opens_the_warehouse_is_in_the_one_pool() -> None:
                 "segments__segment_model",
                 "segments__segment_migration",
                 "rules__frequent_itemsets",
+                "rules__group_rules",
                 "dbt_models",
                 "published__retail",
             },

@@ -22,7 +22,21 @@ final as (
         jaccard,
         expected_lift,
         q_value,
-        is_redundant
+        is_redundant,
+        is_mirror,
+        has_variants,
+        certainty,
+        cosine,
+        kulczynski,
+        imbalance_ratio,
+        odds_ratio,
+        phi,
+        chi_squared,
+        fisher_p_value,
+        next_month_antecedent_count,
+        next_month_support,
+        next_month_confidence,
+        next_month_lift
     from association_rules
 )
 
