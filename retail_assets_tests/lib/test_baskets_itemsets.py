@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from retail_assets.lib.baskets import ItemsetLimitError, _itemsets, frequent_itemsets
+from retail_assets.lib.baskets import ItemsetLimitError, _eclat, _guard, _itemsets, frequent_itemsets
+from retail_assets.lib.baskets._lines import code_lines
 
 Baskets = list[set[str]]
 
@@ -109,29 +110,76 @@ def test_the_threshold_is_exact(algorithm: str, min_support: float, basket_count
     assert ("below", least - 1) not in counted(itemsets)
 
 
-def test_work_in_small_pieces_gives_the_same_itemsets(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 300 baskets of popular items: families of more than one bitmap word, and pieces that cut through the middle of levels.
+def popular_baskets(basket_count: int = 300, item_count: int = 14) -> Baskets:
+    """Baskets of popular items: families of more than one bitmap word."""
     generator = np.random.default_rng(7)
-    held = generator.random((300, 14)) < np.linspace(0.1, 0.7, 14)
-    baskets = [{f"item {number:02}" for number in np.flatnonzero(row)} for row in held]
-    whole = frequent_itemsets(lines_of(baskets), 0.05)
-    monkeypatch.setattr(_itemsets, "PAIRS_AT_ONCE", 1)
-    monkeypatch.setattr(_itemsets, "WORDS_AT_ONCE", 1)
-    assert_frame_equal(frequent_itemsets(lines_of(baskets), 0.05), whole)
-    assert_frame_equal(frequent_itemsets(lines_of(baskets), 0.05, algorithm="fpgrowth"), whole)
+    held = generator.random((basket_count, item_count)) < np.linspace(0.1, 0.7, item_count)
+    return [{f"item {number:02}" for number in np.flatnonzero(row)} for row in held]
+
+
+@pytest.mark.parametrize("large_share", [0.0, 0.45, 2.0], ids=["all baskets large", "some", "none"])
+@pytest.mark.parametrize("at_once", [1, 1 << 17])
+def test_how_work_is_cut_and_which_baskets_count_as_large_change_no_itemset(
+    monkeypatch: pytest.MonkeyPatch, large_share: float, at_once: int
+) -> None:
+    lines = lines_of(popular_baskets())
+    monkeypatch.setattr(_eclat, "LARGE_SHARE", large_share)
+    for budget in ("PAIRS_AT_ONCE", "WORDS_AT_ONCE", "BASKETS_AT_ONCE"):
+        monkeypatch.setattr(_eclat, budget, at_once)
+    assert_frame_equal(frequent_itemsets(lines, 0.05), frequent_itemsets(lines, 0.05, algorithm="fpgrowth"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(baskets_of_few_items, supports)
+def test_without_large_baskets_eclat_equals_brute_force_too(baskets: Baskets, min_support: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_eclat, "LARGE_SHARE", 2.0)
+        found = frequent_itemsets(lines_of(baskets), min_support)
+    assert found.rows() == [tuple(row) for row in brute_force(baskets, min_support, None)]
+
+
+def test_a_few_very_large_baskets_are_counted_exactly_and_take_no_memory_of_their_own() -> None:
+    # 20 baskets of 3,000 items hold 90 million pairs of lines; written out they would take gigabytes.
+    large: Baskets = [{f"{number:04}" for number in range(start, start + 3000)} for start in range(20)]
+    small: Baskets = [{f"{number:04}", f"{number + 1:04}"} for number in range(100)]
+    itemsets = frequent_itemsets(lines_of([*large, *small]), Fraction(21, 120), max_length=2)
+    # Only the first hundred pairs of neighbours are in a small basket besides; the first few dozen are in fewer than all large ones.
+    assert counted(itemsets.filter(pl.col("itemset").list.len() == 2)) == [(f"{n:04}{n + 1:04}", 21) for n in range(19, 100)]
 
 
 @pytest.mark.parametrize("algorithm", ["eclat", "fpgrowth"])
 def test_more_itemsets_than_the_limit_are_refused_with_advice(algorithm: str) -> None:
     seven = lines_of(FIVE_BASKETS)
     assert len(frequent_itemsets(seven, 0.4, algorithm=algorithm, max_itemsets=7)) == 7  # type: ignore[arg-type]
-    with pytest.raises(ItemsetLimitError, match=r"More than 6 itemsets .* Raise min_support, bound their size by max_length"):
+    advice = r"More than 6 itemsets .* at 2 of 5 baskets\. Raise min_support \(at 0\.8 they would fit, by an estimate\), bound their size by max_length"
+    with pytest.raises(ItemsetLimitError, match=advice):
         frequent_itemsets(seven, 0.4, algorithm=algorithm, max_itemsets=6)  # type: ignore[arg-type]
 
 
-def test_two_to_the_sixty_itemsets_end_at_the_limit_and_not_in_memory() -> None:
-    with pytest.raises(ItemsetLimitError):
-        frequent_itemsets(lines_of([{f"{number:02}" for number in range(60)}] * 2), 1.0, max_itemsets=200_000)
+@pytest.mark.parametrize("algorithm", ["eclat", "fpgrowth"])
+def test_two_to_the_sixty_itemsets_are_refused_at_the_beginning_and_not_by_memory(monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
+    # What mining goes through before the estimate is asked; fpgrowth cannot be stopped and is not begun.
+    monkeypatch.setattr(_itemsets, "UNJUDGED_ITEMSETS", 1_000)
+    sixty_twice = lines_of([{f"{number:02}" for number in range(60)}] * 2)
+    with pytest.raises(ItemsetLimitError, match=r"about \de\+1\d by an estimate\) at 2 of 2 baskets\. Bound their size"):
+        frequent_itemsets(sixty_twice, 1.0, algorithm=algorithm)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_length", [None, 2, 3])
+def test_the_estimate_is_near_the_true_number_of_itemsets(max_length: int | None) -> None:
+    lines = lines_of(popular_baskets(item_count=20))
+    estimate = _guard.estimated_itemsets(_eclat.frequent_only(code_lines(lines), 3), 3, max_length)
+    assert estimate == pytest.approx(frequent_itemsets(lines, 0.01, max_length).height, rel=0.2)
+
+
+def test_the_mean_of_many_estimates_is_the_true_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = lines_of(popular_baskets())
+    ranked = _eclat.frequent_only(code_lines(lines), 6)
+    estimates = []
+    for probes in range(2, 102):  # the number of probes is the seed too
+        monkeypatch.setattr(_guard, "PROBES", probes)
+        estimates.append(_guard.estimated_itemsets(ranked, 6, None))
+    assert np.mean(estimates) == pytest.approx(frequent_itemsets(lines, 0.02).height, rel=0.1)
 
 
 @pytest.mark.parametrize("algorithm", ["eclat", "fpgrowth"])

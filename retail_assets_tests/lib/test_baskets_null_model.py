@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations, permutations
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 
-from retail_assets.lib.baskets import _null_model, association_rules, expected_under_basket_sizes, frequent_itemsets
+from retail_assets.lib.baskets import _counts, _null_model, association_rules, expected_under_basket_sizes, frequent_itemsets, shuffled
 from retail_assets.lib.baskets._lines import code_lines
 
 Incidence = NDArray[np.bool_]
@@ -31,6 +33,13 @@ def lines_of(incidence: Incidence) -> pl.DataFrame:
     return pl.DataFrame({"basket_id": basket, "item": item}).with_columns(pl.format("i{}", pl.col("item").cast(pl.String).str.zfill(2)).alias("item"))
 
 
+def incidence_of(lines: pl.DataFrame) -> Incidence:
+    coded = code_lines(lines)
+    incidence = np.zeros((coded.basket_count, coded.item_count), dtype=bool)
+    incidence[coded.basket, coded.item] = True
+    return incidence
+
+
 def all_rules(lines: pl.DataFrame, max_length: int = 3) -> pl.DataFrame:
     return association_rules(frequent_itemsets(lines, 0.01, max_length=max_length), lines["basket_id"].n_unique())
 
@@ -46,18 +55,6 @@ def generated(seed: int, baskets: int = 400, items: int = 40) -> Incidence:
     popularity = np.geomspace(0.3, 0.03, items)
     held = generator.random((baskets, items)) < size * popularity / (1 + size * popularity)
     return np.asarray(held[held.sum(axis=1) >= 2])
-
-
-def swapped(incidence: Incidence, generator: np.random.Generator, trades: int) -> Incidence:
-    """A random matrix of the same margins: pairs of baskets trade the items that only one of them holds (Strona et al. 2014)."""
-    result = incidence.copy()
-    for _ in range(trades):
-        one, two = generator.choice(len(result), 2, replace=False)
-        traded = np.flatnonzero(result[one] != result[two])
-        kept = generator.permutation(traded)[: result[one, traded].sum()]
-        result[one, traded], result[two, traded] = False, True
-        result[one, kept], result[two, kept] = True, False
-    return result
 
 
 def poisson_binomial_tail(probabilities: NDArray[np.float64], observed: int) -> float:
@@ -88,20 +85,18 @@ def test_margins_are_kept_on_generated_baskets() -> None:
 
 def test_expected_lift_is_the_mean_lift_of_baskets_shuffled_with_both_margins_kept() -> None:
     popular, draws, shuffles_per_draw = 6, 10, 6
-    generator = np.random.default_rng(3)
-    shuffled = swapped(generated(2), generator, 3000)
+    lines = lines_of(generated(2))
     singles, pairs, triples = np.zeros(popular), np.zeros((popular,) * 2), np.zeros((popular,) * 3)
     expected: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for _ in range(draws):
+    for draw in range(draws):
         # Ours is conditioned on which baskets hold the antecedent, so it is averaged over some draws too.
-        lines = lines_of(shuffled)
+        drawn = shuffled(lines, seed=draw)
         within = pl.concat_list("antecedent", "consequent").list.eval(pl.element() < f"i{popular:02}").list.all()
-        judged = expected_under_basket_sizes(all_rules(lines).filter(within), lines)
+        judged = expected_under_basket_sizes(all_rules(drawn).filter(within), drawn)
         for antecedent, consequent, lift in judged.select("antecedent", "consequent", "expected_lift").iter_rows():
             expected["".join(antecedent), "".join(consequent)].append(lift)
-        for _ in range(shuffles_per_draw):
-            shuffled = swapped(shuffled, generator, 400)
-            held = shuffled[:, :popular].astype(float)
+        for shuffle in range(shuffles_per_draw):
+            held = incidence_of(shuffled(drawn, seed=shuffle))[:, :popular].astype(float)
             singles += held.mean(axis=0)
             pairs += np.einsum("ba,bc->ac", held, held) / len(held)
             triples += np.einsum("ba,bc,bd->acd", held, held, held) / len(held)
@@ -121,6 +116,37 @@ def test_expected_lift_is_the_mean_lift_of_baskets_shuffled_with_both_margins_ke
         assert theirs > 1.1  # basket sizes alone lift everything
         assert ours == pytest.approx(theirs, rel=tolerance)
     assert all(ours == pytest.approx(theirs, rel=0.1) for ours, theirs in one_to_one)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sets(st.sampled_from("ABCDEF"), min_size=1), min_size=1, max_size=9), st.integers(0, 50))
+def test_a_shuffle_keeps_basket_sizes_and_item_counts_and_depends_on_lines_and_seed_alone(baskets: list[set[str]], seed: int) -> None:
+    rows = [(number, item) for number, basket in enumerate(baskets) for item in sorted(basket)]
+    lines = pl.DataFrame(rows, schema={"basket_id": pl.Int64, "item": pl.String}, orient="row")
+    after = shuffled(lines, seed, rounds=3)
+    assert after.select("basket_id", "item").is_unique().all()
+    for margin in ("basket_id", "item"):
+        before_counts, after_counts = (frame.group_by(margin).len().sort(margin)["len"].to_list() for frame in (lines, after))
+        assert before_counts == after_counts
+    assert_frame_equal(shuffled(lines.reverse(), seed, rounds=3), after)
+
+
+def test_a_shuffle_leaves_no_association_but_that_of_sizes() -> None:
+    incidence = generated(11)
+    incidence[:, 30] = incidence[:, 31]
+    lines = shuffled(lines_of(incidence[incidence.sum(axis=1) >= 2]), seed=1)
+    found = expected_under_basket_sizes(all_rules(lines, max_length=2), lines)
+    assert share(found["q_value"] < 0.05) < 0.005
+    assert share(found["lift"] > 1) > 0.6
+
+
+def test_every_shuffle_that_the_sizes_allow_comes_equally_often() -> None:
+    # Two baskets of one item and one of two: AB with C and A ... seven matrices have the margins A 2, B 1, C 1 and sizes 2, 1, 1.
+    lines = pl.DataFrame({"basket_id": [0, 0, 1, 2], "item": ["A", "B", "A", "C"]})
+    draws = [tuple(shuffled(lines, seed, rounds=10).sort("basket_id", "item")["item"]) for seed in range(1500)]
+    counts = Counter(draws)
+    assert set(counts) == {("A", "B", "A", "C"), ("A", "B", "C", "A"), ("A", "C", "A", "B"), ("A", "C", "B", "A"), ("B", "C", "A", "A")}
+    assert min(counts.values()) > 1500 / 5 * 0.8
 
 
 def test_baskets_associated_by_size_alone_give_hardly_any_discovery() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from retail_assets.lib.baskets import _recommendations, recommendations
+from retail_assets.lib.baskets import _recommendations, recommend, recommendations
 
 EIGHT_BASKETS = ["AB", "AB", "AB", "AC", "AC", "BD", "C", "E"]
 """A in 5 baskets, B in 4, C in 3, D and E in 1; together A and B in 3, A and C in 2, B and D in 1."""
@@ -62,6 +62,43 @@ def test_order_and_repetition_of_lines_and_the_size_of_pieces_do_not_matter(monk
     whole = recommendations(lines, min_basket_count=1)
     monkeypatch.setattr(_recommendations, "COUNTS_AT_ONCE", 1)
     assert_frame_equal(recommendations(pl.concat([lines, lines]).reverse(), min_basket_count=1), whole)
+
+
+def test_products_in_no_basket_are_recommended_what_is_popular() -> None:
+    found = recommendations(lines_of(EIGHT_BASKETS), per_product=2, min_basket_count=2, products=pl.Series(["A", "OLD"]))
+    assert shown(found, "OLD") == [("A", "popular", 5), ("B", "popular", 4)]
+    assert not (found["recommended_stock_code"] == "OLD").any()
+    assert_frame_equal(
+        found.filter(pl.col("stock_code") != "OLD"), recommendations(lines_of(EIGHT_BASKETS), per_product=2, min_basket_count=2)
+    )
+
+
+def test_a_basket_adds_up_what_its_products_recommend() -> None:
+    of_products = recommendations(lines_of(EIGHT_BASKETS), per_product=3, min_basket_count=1)
+    score = {(row["stock_code"], row["recommended_stock_code"]): row["score"] for row in of_products.iter_rows(named=True)}
+    found = recommend(of_products, ["B", "C"], shown=3)
+    # A goes with B and with C, D with B alone; that D is popular too, beside C, adds nothing.
+    assert found.rows() == [
+        ("A", "together", pytest.approx(score["B", "A"] + score["C", "A"]), ["B", "C"]),
+        ("D", "together", pytest.approx(score["B", "D"]), ["B"]),
+    ]
+    assert recommend(of_products, ["B", "C"], shown=1)["recommended_stock_code"].to_list() == ["A"]
+
+
+def test_popular_products_fill_up_what_is_shown_beside_a_basket() -> None:
+    of_products = recommendations(lines_of(EIGHT_BASKETS), per_product=3, min_basket_count=2)
+    found = recommend(of_products, ["C"], shown=3)
+    assert found.select("recommended_stock_code", "basis").rows() == [("A", "together"), ("B", "popular"), ("D", "popular")]
+
+
+def test_a_basket_is_never_recommended_what_it_holds_and_unknown_codes_add_nothing() -> None:
+    of_products = recommendations(lines_of(EIGHT_BASKETS), per_product=4, min_basket_count=1)
+    with_unknown = recommend(of_products, ["A", "B", "nonsense"], shown=10)
+    assert set(with_unknown["recommended_stock_code"]) == {"C", "D", "E"}
+    assert_frame_equal(with_unknown, recommend(of_products, ["B", "A"], shown=10))
+    assert recommend(of_products, ["nonsense"]).is_empty()
+    with pytest.raises(ValueError, match="shown is 0"):
+        recommend(of_products, ["A"], shown=0)
 
 
 @pytest.mark.parametrize("baskets", [[], ["A"], ["A", "A"]])

@@ -15,6 +15,7 @@ from retail_assets.lib.baskets._measures import MEASURES, rule_measures
 from retail_assets.lib.baskets._null_model import expected_under_basket_sizes
 from retail_assets.lib.baskets._recommendations import recommend, recommendations
 from retail_assets.lib.baskets._rules import association_rules
+from retail_assets.lib.baskets._shuffle import shuffled
 
 __all__ = [
     "MEASURES",
@@ -32,4 +33,5 @@ __all__ = [
     "recommendations",
     "rule_measures",
     "rules_in_other_baskets",
+    "shuffled",
 ]

@@ -19,6 +19,8 @@ PROBES = 400
 SURE_EXCESS = 10
 """An estimate from a few branches may be several times too high: only beyond this many times the limit is a run refused without trying."""
 SUPPORTS_TRIED = 8
+FAVOUR = 3
+"""Power of the number of possible extensions by which a branch is preferred."""
 
 
 class ItemsetLimitError(ValueError):
@@ -27,16 +29,13 @@ class ItemsetLimitError(ValueError):
     @classmethod
     def beyond(cls, ranked: Ranked, min_count: int, max_length: int | None, max_itemsets: int, estimate: float | None = None) -> ItemsetLimitError:
         """The error with advice: a support at which the itemsets would, by the estimate, stay within the limit."""
-        raised = min_count
-        for _ in range(SUPPORTS_TRIED):
-            raised = min(2 * raised, ranked.basket_count)
-            if estimated_itemsets(ranked, raised, max_length) <= max_itemsets / 2:
-                break
-        about = f" (about {estimate:.1e} by an estimate)" if estimate else ""
+        raised = (min(min_count << step, ranked.basket_count) for step in range(1, SUPPORTS_TRIED))
+        fitting = next((count for count in raised if estimated_itemsets(ranked, count, max_length) <= max_itemsets / 2), None)
+        higher = f"Raise min_support (at {fitting / ranked.basket_count:.2g} they would fit, by an estimate), bound" if fitting else "Bound"
+        about = f" (about {estimate:.0e} by an estimate)" if estimate else ""
         return cls(
-            f"More than {max_itemsets:,} itemsets are frequent{about} at {min_count:,} of {ranked.basket_count:,} baskets. Raise min_support (at "
-            f"{raised / ranked.basket_count:.2g} they would fit, by an estimate), bound their size by max_length, or raise max_itemsets if the "
-            "memory is there."
+            f"More than {max_itemsets:,} itemsets are frequent{about} at {min_count:,} of {ranked.basket_count:,} baskets. {higher} their size by "
+            "max_length, or raise max_itemsets if the memory is there."
         )
 
 
@@ -54,9 +53,9 @@ def refuse_what_cannot_end(ranked: Ranked, min_count: int, max_length: int | Non
 def estimated_itemsets(ranked: Ranked, min_count: int, max_length: int | None) -> float:
     """An unbiased estimate of the number of frequent itemsets (Knuth 1975, doi:10.2307/2005469): the size of the search tree from random branches.
 
-    The branches start at `PROBES` items, one in each of as many equal parts of their ranking, and at each step go on with one extension at random;
-    an itemset on the way counts as many times as there were choices. Spread is wide, and more often to the low side. Seeded: the same lines give
-    the same estimate.
+    `PROBES` branches start at items from all of the ranking, and at each step go on with one extension at random, the likelier the more could
+    still follow; what is seen on the way counts by the inverse of its chance. Spread is wide, and more often to the low side. Seeded: the same lines
+    give the same estimate.
     """
     is_frequent = ranked.count >= min_count
     first, item_count = int(np.argmax(is_frequent)), int(is_frequent.sum())
@@ -65,11 +64,14 @@ def estimated_itemsets(ranked: Ranked, min_count: int, max_length: int | None) -
     generator = np.random.default_rng(PROBES)
     pairs = Pairs.of(ranked)
     parts = np.array_split(np.arange(first, len(ranked.code)), min(PROBES, item_count))
+    probes_per_part = -(-PROBES // len(parts))
     total = float(item_count)
     for part in parts:
-        item = int(generator.choice(part))
-        total += len(part) * _branch(pairs.frequent(item, item + 1, min_count), min_count, max_length, generator)
-    return total
+        for _ in range(probes_per_part):
+            item = int(generator.choice(part))
+            branch = _branch(pairs.frequent(item, item + 1, min_count), min_count, max_length, generator)
+            total += len(part) / probes_per_part * branch
+    return float(total)
 
 
 def _branch(siblings: Siblings, min_count: int, max_length: int | None, generator: np.random.Generator) -> float:
@@ -79,7 +81,10 @@ def _branch(siblings: Siblings, min_count: int, max_length: int | None, generato
         total += weight * len(siblings.counts)
         if siblings.ranks.shape[1] == max_length:
             break
-        weight *= len(siblings.counts)
-        row = int(generator.integers(len(siblings.counts)))
-        siblings = joined(siblings, row, siblings.family_end[row : row + 1] - row - 1, min_count)
-    return total
+        later = siblings.family_end - np.arange(len(siblings.counts)) - 1
+        chance = (1.0 + later) ** FAVOUR
+        chance /= chance.sum()
+        row = int(generator.choice(len(chance), p=chance))
+        weight /= chance[row]
+        siblings = joined(siblings, row, later[row : row + 1], min_count)
+    return float(total)
