@@ -18,6 +18,7 @@ from retail_assets.contracts import (
     TRANSACTIONS,
 )
 from retail_assets.lib import baskets
+from retail_assets.lib.charts import rules as charts
 from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_month
 from retail_assets.partitions import until
 from retail_assets.settings import Settings
@@ -93,11 +94,17 @@ every_sold_product_has_recommendations = quality.Check(
 )
 
 
+def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
+    rules = read_months(connection, ASSOCIATION_RULES, month, month)
+    return {"support_and_confidence": charts.support_and_confidence(rules), "network": charts.network(rules)}
+
+
 @monthly_asset(
     tables=[FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY],
     deps=[until(key_of(TRANSACTIONS))],
     checks=[supports_are_exact, measures_are_consistent, next_month_is_known_or_not, every_sold_product_has_recommendations],
     kinds=frozenset({"numpy"}),
+    pictures={ASSOCIATION_RULES: _pictures},
 )
 def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Products bought together in the baskets of the trailing window that ends with the month.
