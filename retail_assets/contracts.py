@@ -531,13 +531,17 @@ ASSOCIATION_RULES = Table(
         Column("expected_lift", "DOUBLE", "Lift that basket sizes alone would give: same basket sizes and item counts, else at random."),
         Column("q_value", "DOUBLE", "False discovery rate at which the rule exceeds expected_lift (Benjamini and Hochberg 1995)."),
         Column("is_redundant", "BOOLEAN", "A rule with a smaller antecedent predicts the consequent at least as well (Bayardo 1999)."),
-        Column("is_mirror", "BOOLEAN", "The rule read backwards is among the rules too and has the higher confidence: leave out to see each pair once."),
+        Column(
+            "is_mirror", "BOOLEAN", "The rule read backwards is among the rules too and has the higher confidence: leave out to see each pair once."
+        ),
         Column("has_variants", "BOOLEAN", "A product of each side are the same goods in another colour, pattern or size, by code or name."),
         Column("certainty", "DOUBLE", "(confidence - share of the consequent) / (1 - share of the consequent), up to 1 (Berzal et al. 2002)."),
         Column("cosine", "DOUBLE", "support / root of the product of both sides' shares, 0 to 1; not moved by baskets without either."),
         Column("kulczynski", "DOUBLE", "Mean of the confidences of the rule and of its mirror, 0 to 1 (Wu, Chen and Han 2010)."),
         Column("imbalance_ratio", "DOUBLE", "How unequally common the sides are: 0 equally, towards 1 very unequally (Wu, Chen and Han 2010)."),
-        Column("odds_ratio", "DOUBLE", "Odds of the consequent with the antecedent over those without; infinite where one never comes without the other."),
+        Column(
+            "odds_ratio", "DOUBLE", "Odds of the consequent with the antecedent over those without; infinite where one never comes without the other."
+        ),
         Column("phi", "DOUBLE", "Correlation of the two sides over all baskets, -1 to 1 (Yule 1912)."),
         Column("chi_squared", "DOUBLE", "Pearson's statistic of independence, one degree of freedom, no continuity correction."),
         Column("fisher_p_value", "DOUBLE", "Chance of as many joint baskets if independent (Fisher 1935); blind to basket sizes, see q_value."),
@@ -581,7 +585,7 @@ GROUP_RULES = Table(
 PRODUCT_RECOMMENDATIONS = Table(
     schema="rules",
     name="product_recommendations",
-    grain="One row per snapshot month, product ever sold by its end and rank.",
+    grain="One row per snapshot month, product sold or returned by its end and rank.",
     key=("snapshot_month", "stock_code", "rank"),
     month_column="snapshot_month",
     columns=(

@@ -49,7 +49,9 @@ def recommend(settings: Settings, codes: Sequence[str], month: date | None = Non
         raise LookupRefusedError(f"Nothing is published in {settings.serving_dir} yet: `retail run` does it.")
     basket = list(dict.fromkeys(code.strip().upper() for code in codes))
     with closing(duckdb.connect(file, read_only=True)) as reader:
-        published = read(reader, "select distinct snapshot_month from marts.product_recommendations order by snapshot_month")["snapshot_month"].to_list()
+        published = read(reader, "select distinct snapshot_month from marts.product_recommendations order by snapshot_month")[
+            "snapshot_month"
+        ].to_list()
         if not published or (month and month not in published):
             raise LookupRefusedError(f"No recommendations are published for {m.label(month) if month else 'any month'}; {_published(published)}.")
         asked = month or published[-1]

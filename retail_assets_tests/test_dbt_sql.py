@@ -364,7 +364,6 @@ def test_persistence_counts_judged_rules_by_support_band(built: Built) -> None:
     }
 
 
-
 def test_every_model_and_column_carries_its_text_in_the_database(built: Built) -> None:
     views = {(row["schema_name"], row["view_name"]): row["comment"] for row in built.rows("from duckdb_views() where not internal")}
     columns = built.rows("from duckdb_columns() where not internal")

@@ -31,7 +31,9 @@ from retail_assets.warehouse import Warehouse, append, read_months, replace_mont
 MONTHS = m.window(date(2011, 1, 1), date(2011, 4, 1))
 TABLES = (FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY, GROUP_RULES)
 NEXT_MONTH = ("next_month_antecedent_count", "next_month_support", "next_month_confidence", "next_month_lift")
-SETTINGS = Settings(rules_window_months=2, min_support=0.05, min_basket_count=3, min_confidence=0.1, min_lift=0.0, min_group_baskets=20, max_itemset_length=3)
+SETTINGS = Settings(
+    rules_window_months=2, min_support=0.05, min_basket_count=3, min_confidence=0.1, min_lift=0.0, min_group_baskets=20, max_itemset_length=3
+)
 
 
 def lines(month: date, invoice_no: str, products: str, *, country: str = "France", is_batch_order: bool = False) -> list[dict[str, object]]:
@@ -154,9 +156,11 @@ def test_nothing_but_what_a_rule_did_next_knows_of_later_months(in_one_run: dict
 def test_what_a_rule_did_next_is_counted_in_the_baskets_of_that_month(in_one_run: dict[Table, pl.DataFrame]) -> None:
     february = SHOP.filter(pl.col("invoice_month") == MONTHS[1]).group_by("invoice_no").agg(pl.col("stock_code"))
     held = [set(products) for products in february["stock_code"] if len(products) > 1]
-    [rule] = in_one_run[ASSOCIATION_RULES].filter(
-        pl.col("snapshot_month") == MONTHS[0], pl.col("antecedent") == ["A"], pl.col("consequent") == ["C"]
-    ).to_dicts()
+    [rule] = (
+        in_one_run[ASSOCIATION_RULES]
+        .filter(pl.col("snapshot_month") == MONTHS[0], pl.col("antecedent") == ["A"], pl.col("consequent") == ["C"])
+        .to_dicts()
+    )
     with_a, with_c, with_both = (sum(products <= basket for basket in held) for products in ({"A"}, {"C"}, {"A", "C"}))
     assert [rule[name] for name in NEXT_MONTH] == [
         with_a,

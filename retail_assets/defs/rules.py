@@ -8,6 +8,7 @@ import polars as pl
 
 from retail_assets import months as m
 from retail_assets import quality
+from retail_assets.catalogue import product_names
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     CUSTOMER_SEGMENTS,
@@ -96,7 +97,7 @@ every_sold_product_has_recommendations = quality.Check(
 
 def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
     rules = read_months(connection, ASSOCIATION_RULES, month, month)
-    return {"support_and_confidence": charts.support_and_confidence(rules), "network": charts.network(rules)}
+    return {"support_and_confidence": charts.support_and_confidence(rules, m.label(month)), "network": charts.network(rules, m.label(month))}
 
 
 @monthly_asset(
@@ -126,7 +127,7 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     # Tested before any rule is left out: the false discovery rate is over all of them.
     tested = baskets.expected_under_basket_sizes(baskets.association_rules(itemsets, basket_count), lines).drop("p_value")
     kept = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
-    names = _product_names(connection, month)
+    names = product_names(connection, month)
     measured = baskets.rule_measures(baskets.mark_variants(baskets.mark_mirrors(kept), names), TABLE_MEASURES)
     rules = measured.with_columns(_named(kept[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent"))
     recommendations = baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"])
@@ -186,7 +187,7 @@ def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Se
     to that of all baskets; a group differs where its interval leaves 1 out, and among many rules where `difference_q_value` is small.
     """
     lines = _window_lines(connection, month, settings)
-    names = _product_names(connection, month)
+    names = product_names(connection, month)
     found = []
     for kind, groups in _groups(connection, month, settings).items():
         rules = baskets.group_rules(
@@ -252,18 +253,6 @@ def _lines_of(connection: duckdb.DuckDBPyConnection, month: date, first: date | 
 def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
     """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
     return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
-
-
-def _product_names(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:
-    """Every product sold up to the month, with its name."""
-    query = """
-        select stock_code, min(description) as description
-        from core.transactions
-        where invoice_month <= $month and not is_return
-        group by stock_code
-        order by stock_code
-    """
-    return read(connection, query, {"month": month})
 
 
 def _named(codes: pl.Series, names: pl.DataFrame) -> pl.Series:

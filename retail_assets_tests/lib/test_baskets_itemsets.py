@@ -151,7 +151,9 @@ def test_a_few_very_large_baskets_are_counted_exactly_and_take_no_memory_of_thei
 def test_more_itemsets_than_the_limit_are_refused_with_advice(algorithm: str) -> None:
     seven = lines_of(FIVE_BASKETS)
     assert len(frequent_itemsets(seven, 0.4, algorithm=algorithm, max_itemsets=7)) == 7  # type: ignore[arg-type]
-    advice = r"More than 6 itemsets .* at 2 of 5 baskets\. Raise min_support \(at 0\.8 they would fit, by an estimate\), bound their size by max_length"
+    advice = (
+        r"More than 6 itemsets .* at 2 of 5 baskets\. Raise min_support \(at 0\.8 they would fit, by an estimate\), bound their size by max_length"
+    )
     with pytest.raises(ItemsetLimitError, match=advice):
         frequent_itemsets(seven, 0.4, algorithm=algorithm, max_itemsets=6)  # type: ignore[arg-type]
 

@@ -82,7 +82,9 @@ def test_variants_are_recognised_by_code_and_name(one: str, other: str, *, expec
 
 
 def test_a_rule_has_variants_when_any_two_products_of_its_sides_are() -> None:
-    rules = pl.DataFrame({"antecedent": [["22423", "22697"], ["22423", "22556"], ["22697", "22699"]], "consequent": [["22699"], ["22699"], ["22423"]]})
+    rules = pl.DataFrame(
+        {"antecedent": [["22423", "22697"], ["22423", "22556"], ["22697", "22699"]], "consequent": [["22699"], ["22699"], ["22423"]]}
+    )
     assert mark_variants(rules, NAMES)["has_variants"].to_list() == [True, False, False]
 
 

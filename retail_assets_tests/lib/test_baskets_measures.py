@@ -16,9 +16,7 @@ COUNTS = ("basket_count", "antecedent_count", "consequent_count", "total_basket_
 
 counts_of_rules = st.integers(1, 60).flatmap(
     lambda total: st.tuples(st.integers(1, total), st.integers(1, total)).flatmap(
-        lambda sides: st.tuples(
-            st.integers(max(1, sum(sides) - total), min(sides)), st.just(sides[0]), st.just(sides[1]), st.just(total)
-        )
+        lambda sides: st.tuples(st.integers(max(1, sum(sides) - total), min(sides)), st.just(sides[0]), st.just(sides[1]), st.just(total))
     )
 )
 
@@ -104,7 +102,16 @@ def test_measures_equal_those_of_mlxtend(baskets: list[set[str]]) -> None:
 @given(counts_of_rules)
 def test_measures_stay_within_their_bounds(counts: tuple[int, int, int, int]) -> None:
     (found,) = measured(counts)
-    unit = ("antecedent_support", "consequent_support", "cosine", "kulczynski", "all_confidence", "max_confidence", "imbalance_ratio", "fisher_p_value")
+    unit = (
+        "antecedent_support",
+        "consequent_support",
+        "cosine",
+        "kulczynski",
+        "all_confidence",
+        "max_confidence",
+        "imbalance_ratio",
+        "fisher_p_value",
+    )
     assert all(0 <= found[name] <= 1 + 1e-12 for name in unit)
     assert all(-1 - 1e-12 <= found[name] <= 1 + 1e-12 for name in ("phi", "yules_q", "kappa", "added_value"))
     assert found["mutual_information"] >= -1e-12

@@ -68,9 +68,7 @@ def test_products_in_no_basket_are_recommended_what_is_popular() -> None:
     found = recommendations(lines_of(EIGHT_BASKETS), per_product=2, min_basket_count=2, products=pl.Series(["A", "OLD"]))
     assert shown(found, "OLD") == [("A", "popular", 5), ("B", "popular", 4)]
     assert not (found["recommended_stock_code"] == "OLD").any()
-    assert_frame_equal(
-        found.filter(pl.col("stock_code") != "OLD"), recommendations(lines_of(EIGHT_BASKETS), per_product=2, min_basket_count=2)
-    )
+    assert_frame_equal(found.filter(pl.col("stock_code") != "OLD"), recommendations(lines_of(EIGHT_BASKETS), per_product=2, min_basket_count=2))
 
 
 def test_a_basket_adds_up_what_its_products_recommend() -> None:

@@ -48,7 +48,8 @@ def rule_counts(rules: pl.DataFrame, coded: CodedLines) -> tuple[Ints, Ints, Int
 
 def _itemset_counts(itemsets: pl.Series, coded: CodedLines) -> Ints:
     distinct, row = distinct_itemsets(itemsets, coded)
-    return grouped_counts(distinct, coded, np.zeros(coded.basket_count, dtype=np.int64), 1)[row, 0].astype(np.int64)
+    counts = grouped_counts(distinct, coded, np.zeros(coded.basket_count, dtype=np.int64), 1)
+    return np.asarray(counts[row, 0], dtype=np.int64)
 
 
 def by_length(padded: Ints) -> Iterator[tuple[int, Ints]]:

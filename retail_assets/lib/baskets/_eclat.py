@@ -248,7 +248,7 @@ class Pairs:
         first_of = np.cumsum(after) - after
         partner = np.arange(int(after.sum())) + np.repeat(line + 1 - first_of, after)
         first = (self.small.rank[line].astype(np.int64) - start) * len(self.small.code)
-        return np.repeat(first, after) + self.small.rank[partner]
+        return np.asarray(np.repeat(first, after) + self.small.rank[partner])
 
 
 def _spread(lengths: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:

@@ -71,8 +71,8 @@ def recommendation_quality(recommendations: pl.DataFrame, popular: pl.Series, li
         lines: Lines of later baskets, `basket_id` (any type) and `item`.
 
     Returns:
-        One row per `shown_count` (Int32, from 1 to the highest rank): `line_count` (Int64, lines that asked), `hit_count` (Int64), `hit_rate` (Float64, 0
-        to 1), `popular_hit_count` and `popular_hit_rate`. No rows where no line asks.
+        One row per `shown_count` (Int32, from 1 to the highest rank): `line_count` (Int64, lines that asked), `hit_count` (Int64), `hit_rate`
+        (Float64, 0 to 1), `popular_hit_count` and `popular_hit_rate`. No rows where no line asks.
 
     Raises:
         ValueError: A column is missing or holds nulls.
@@ -89,15 +89,34 @@ def recommendation_quality(recommendations: pl.DataFrame, popular: pl.Series, li
         return QUALITY_SCHEMA.to_frame()
     ours = _shown(recommendations, product, coded)
     theirs = _popular_shown(popular, of_product, ours.shape[1], coded)
-    rows = []
-    hits = [np.zeros_like(held), np.zeros_like(held)]
-    for rank in range(ours.shape[1]):
-        counts = []
-        for reached, shown in zip(hits, (ours, theirs), strict=True):
-            reached |= np.where((shown[:, rank] >= 0)[:, None], bitmaps[shown[:, rank]], np.uint64(0))
-            counts.append(int(np.bitwise_count(reached & held).sum()))
-        rows.append((rank + 1, line_count, counts[0], counts[0] / line_count, counts[1], counts[1] / line_count))
-    return pl.DataFrame(rows, schema=QUALITY_SCHEMA, orient="row")
+    hit_counts, popular_hit_counts = (_hits_by_rank(shown, held, bitmaps) for shown in (ours, theirs))
+    return (
+        pl.DataFrame(
+            {
+                "shown_count": np.arange(1, ours.shape[1] + 1),
+                "line_count": line_count,
+                "hit_count": hit_counts,
+                "popular_hit_count": popular_hit_counts,
+            },
+        )
+        .select(
+            pl.col("shown_count", "line_count", "hit_count").cast(pl.Int64),
+            hit_rate=pl.col("hit_count") / line_count,
+            popular_hit_count=pl.col("popular_hit_count"),
+            popular_hit_rate=pl.col("popular_hit_count") / line_count,
+        )
+        .cast(QUALITY_SCHEMA)
+    )
+
+
+def _hits_by_rank(shown: NDArray[np.int64], held: NDArray[np.uint64], bitmaps: NDArray[np.uint64]) -> list[int]:
+    """Lines hit by the first, the first two, ... of what is shown beside each product; `held` are the baskets of the product."""
+    reached = np.zeros_like(held)
+    counts = []
+    for code in shown.T:
+        np.bitwise_or(reached, bitmaps[code], out=reached, where=(code >= 0)[:, None])
+        counts.append(int(np.bitwise_count(reached & held).sum()))
+    return counts
 
 
 def _bitmaps(coded: CodedLines) -> NDArray[np.uint64]:
@@ -126,4 +145,4 @@ def _popular_shown(popular: pl.Series, of_product: NDArray[np.int64], width: int
     is_itself = ranked == of_product[:, None]
     # Where a product is among the popular ones, those after it move up.
     skipped = np.cumsum(is_itself, axis=1)[:, :width]
-    return ranked[np.arange(width) + skipped]
+    return np.asarray(ranked[np.arange(width) + skipped])

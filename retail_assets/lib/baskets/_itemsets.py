@@ -27,6 +27,7 @@ ITEMSETS_SCHEMA = pl.Schema({"itemset": pl.List(pl.String()), "count": pl.Int64(
 UNJUDGED_ITEMSETS = 100_000
 """Itemsets found before the rest of the work is estimated: a fraction of a second."""
 
+
 def frequent_itemsets(
     lines: pl.DataFrame,
     min_support: float | Fraction,
@@ -80,9 +81,7 @@ def _exact_share(min_support: float | Fraction) -> Fraction:
     return share
 
 
-def _within_limit(
-    found: Iterator[Level], ranked: Ranked, min_count: int, max_length: int | None, max_itemsets: int
-) -> dict[int, list[Level]]:
+def _within_limit(found: Iterator[Level], ranked: Ranked, min_count: int, max_length: int | None, max_itemsets: int) -> dict[int, list[Level]]:
     """Collect what a miner finds by itemset length, as long as it stays within the limit."""
     levels: dict[int, list[Level]] = defaultdict(list)
     total = 0
@@ -130,5 +129,3 @@ def _fpgrowth(ranked: Ranked, min_count: int, max_length: int | None, max_itemse
         of_length = lengths == length
         ranks = np.array([list(itemset) for itemset in found["itemsets"][of_length]], dtype=np.int64)
         yield ranked.code[ranks], counts[of_length]
-
-

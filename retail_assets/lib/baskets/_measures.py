@@ -166,9 +166,10 @@ MEASURES = tuple(_FORMULAS)
 
 
 def rule_measures(rules: pl.DataFrame, names: Iterable[str] = MEASURES) -> pl.DataFrame:
-    """Add measures of rules that analysts know from arules and mlxtend; Tan, Kumar and Srivastava 2004 (doi:10.1016/S0306-4379(03)00072-3) compare most.
+    """Add measures of rules that analysts know from arules and mlxtend.
 
-    With shares of baskets P, `A` the antecedent and `C` the consequent, and N baskets:
+    Most are compared by Tan, Kumar and Srivastava 2004 (doi:10.1016/S0306-4379(03)00072-3). With shares of baskets P, `A` the antecedent and `C` the
+    consequent, and N baskets:
 
     - `antecedent_support` P(A), `consequent_support` P(C).
     - `certainty` (P(C|A) - P(C)) / (1 - P(C)), 0 where C is in all baskets (Berzal et al. 2002, doi:10.3233/IDA-2002-6303, positive branch).

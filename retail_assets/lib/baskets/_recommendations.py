@@ -48,9 +48,10 @@ def recommendations(lines: pl.DataFrame, per_product: int = 5, min_basket_count:
         products: Items that get recommendations although no basket may hold them: for those without one, the most popular items.
 
     Returns:
-        As many as `per_product` rows per item (fewer where not as many other items are in baskets), sorted by `stock_code` and `rank` (Int32, from 1): `recommended_stock_code`, `basis`
-        (`together` or `popular`), `basket_count` (Int64; of both items for `together`, of the recommended item for `popular`) and `score`
-        (Float64, 0 to 1, comparable within a basis: the shrunken similarity, or the share of all baskets). Ties go by stock code.
+        `per_product` rows per item (fewer where not as many other items are in baskets), sorted by `stock_code` and `rank` (Int32, from 1):
+        `recommended_stock_code`, `basis` (`together` or `popular`), `basket_count` (Int64; of both items for `together`, of the recommended item
+        for `popular`) and `score` (Float64, 0 to 1, comparable within a basis: the shrunken similarity, or the share of all baskets). Ties go by
+        stock code.
 
     Raises:
         ValueError: An argument is below 1, or `lines` lacks a column or holds nulls.
@@ -109,7 +110,7 @@ def _pairs(coded: CodedLines, min_basket_count: int) -> Iterator[pl.DataFrame]:
 def _popular(coded: CodedLines, per_product: int) -> pl.DataFrame:
     """The most popular items beside every item: enough of them even if the item itself and all its pairs are among them."""
     counts = coded.baskets_per_item
-    other = np.argsort(-counts, kind="stable")[: min(per_product + 1, np.count_nonzero(counts))]
+    other = np.argsort(-counts, kind="stable")[: min(per_product + 1, int(np.count_nonzero(counts)))]
     bestsellers = pl.DataFrame({"other": other, "basket_count": counts[other], "score": counts[other] / coded.basket_count})
     items = pl.DataFrame({"item": np.arange(coded.item_count)})
     return items.join(bestsellers, how="cross").filter(pl.col("item") != pl.col("other"))

@@ -43,7 +43,7 @@ def shuffled(lines: pl.DataFrame, seed: int, rounds: int = ROUNDS) -> pl.DataFra
         basket, item = basket[key], item[key]
         pair = place[basket] // 2
         repeats = (pair[1:] == pair[:-1]) & (item[1:] == item[:-1])
-        is_free = ~(np.append(repeats, False) | np.append(False, repeats))  # noqa: FBT003
+        is_free = ~(np.append(repeats, False) | np.append(False, repeats))
         free = np.flatnonzero(is_free)
         dealt = free[np.lexsort((generator.random(len(free)), pair[free]))]
         # The free items of a pair in random order go first to the one basket, as many as it had, and then to the other.

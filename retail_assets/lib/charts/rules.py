@@ -27,12 +27,13 @@ _BOX: Final = (0.178, 0.078)
 """Room of a product and its label, as shares of the width and height of the network."""
 
 
-def support_and_confidence(rules: pl.DataFrame) -> bytes:
+def support_and_confidence(rules: pl.DataFrame, month: str) -> bytes:
     """Every rule as a point: support across, confidence up, colour for how far its lift exceeds what basket sizes alone give.
 
     Args:
         rules: Rows of `rules.association_rules` of one month; read are `support`, `confidence`, `lift`, `expected_lift`, `is_redundant`, `is_mirror`,
             `antecedent_names` and `consequent_names`.
+        month: The month, as the title says it.
 
     Returns:
         A PNG. The rules of the highest confidence times root of support, redundant and mirrored ones left out, are numbered and named.
@@ -42,7 +43,7 @@ def support_and_confidence(rules: pl.DataFrame) -> bytes:
     figure = new_figure(6.2)
     axes, names = figure.subplots(2, 1, height_ratios=(4, 1))
     names.axis("off")
-    tidy(axes, f"{rules.height:,} rules: how common, how sure, and how far above basket sizes alone")
+    tidy(axes, f"{month}: {rules.height:,} rules, how common, how sure, and how far above basket sizes alone")
     axes.set_xlabel("support (share of baskets with both sides, log scale)")
     axes.set_ylabel("confidence")
     if rules.is_empty():
@@ -50,12 +51,14 @@ def support_and_confidence(rules: pl.DataFrame) -> bytes:
     excess = (rules["lift"] / rules["expected_lift"]).to_numpy()
     order = np.argsort(excess, kind="stable")
     x, y = rules["support"].to_numpy(), rules["confidence"].to_numpy()
-    scale = LogNorm(vmin=max(float(excess.min()), 0.5), vmax=max(float(excess.max()), 2.0))
-    points = axes.scatter(x[order], y[order], c=excess[order], norm=scale, cmap="viridis_r", s=14, alpha=0.75, linewidths=0)
+    lowest, highest = max(float(excess.min()), 0.5), max(float(excess.max()), 2.0)
+    points = axes.scatter(
+        x[order], y[order], c=excess[order], norm=LogNorm(vmin=lowest, vmax=highest), cmap="viridis_r", s=14, alpha=0.75, linewidths=0
+    )
     bar = figure.colorbar(points, ax=axes, label="lift / lift by basket sizes", pad=0.01)
     bar.minorticks_off()
-    steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if scale.vmin <= step <= scale.vmax]
-    bar.set_ticks(steps, labels=[f"{step}×" for step in steps])
+    steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if lowest <= step <= highest]
+    bar.set_ticks(steps, labels=[f"{step} times" for step in steps])
     axes.set_xscale("log")
     ticks = [tick for tick in (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5) if x.min() * 0.95 <= tick <= x.max() * 1.05]
     axes.set_xticks(ticks, [f"{tick:.1%}" for tick in ticks])
@@ -81,29 +84,24 @@ def _outstanding(rules: pl.DataFrame) -> pl.DataFrame:
     return first.unique("consequent_name", keep="first", maintain_order=True).head(LABELLED_RULES)
 
 
-def network(rules: pl.DataFrame) -> bytes:
+def network(rules: pl.DataFrame, month: str) -> bytes:
     """The products of the strongest rules between two single products, joined where they are bought together.
 
-    Strong is a pair by its leverage, the share of baskets with both products beyond chance; of each product, the strongest pairs. Lines are the thicker the stronger, and orange where the
-    two are the same goods in another colour or pattern.
+    Strong is a pair by its leverage, the share of baskets with both products beyond chance; of each product, the strongest pairs. Lines are the
+    thicker the stronger, and orange where the two are the same goods in another colour or pattern.
 
     Args:
-        rules: Rows of `rules.association_rules` of one month; read are `antecedent_names`, `consequent_names`, `leverage`, `is_mirror`, `has_variants`.
+        rules: Rows of `rules.association_rules` of one month; read are `antecedent_names`, `consequent_names`, `leverage`, `is_mirror` and
+            `has_variants`.
+        month: The month, as the title says it.
 
     Returns:
         A PNG, the same for the same rules.
     """
     figure = new_figure(8.2)
     axes = figure.subplots()
-    pairs = (
-        rules.filter(pl.col("antecedent_names").list.len() == 1, pl.col("consequent_names").list.len() == 1, ~pl.col("is_mirror"))
-        .select(pl.col("antecedent_names").list.first().alias("one"), pl.col("consequent_names").list.first().alias("other"), "leverage", "has_variants")
-        .sort("leverage", "one", "other", descending=[True, False, False])
-    )
-    ranks = pl.concat([pairs.select(pl.col(side).alias("product")).with_row_index("pair") for side in ("one", "other")])
-    chosen = ranks.sort("pair").group_by("product", maintain_order=True).head(PARTNERS)["pair"].unique().sort().head(NETWORK_PAIRS)
-    pairs = pairs[chosen]
-    tidy(axes, f"The {pairs.height} strongest pairs of products (orange: the same goods in another colour or pattern)")
+    pairs = strongest_pairs(rules)
+    tidy(axes, f"{month}: the {pairs.height} strongest pairs of products (orange: the same goods in another colour or pattern)")
     axes.axis("off")
     if pairs.is_empty():
         return png(figure)
@@ -114,16 +112,32 @@ def network(rules: pl.DataFrame) -> bytes:
     return png(figure)
 
 
+def strongest_pairs(rules: pl.DataFrame) -> pl.DataFrame:
+    """The pairs of the network, the strongest first: `one`, `other` (names), `leverage` and `has_variants`."""
+    pairs = (
+        rules.filter(pl.col("antecedent_names").list.len() == 1, pl.col("consequent_names").list.len() == 1, ~pl.col("is_mirror"))
+        .select(
+            pl.col("antecedent_names").list.first().alias("one"), pl.col("consequent_names").list.first().alias("other"), "leverage", "has_variants"
+        )
+        .sort("leverage", "one", "other", descending=[True, False, False])
+    )
+    ranks = pl.concat([pairs.select(pl.col(side).alias("product")).with_row_index("pair") for side in ("one", "other")])
+    chosen = ranks.sort("pair").group_by("product", maintain_order=True).head(PARTNERS)["pair"].unique().sort().head(NETWORK_PAIRS)
+    return pairs[chosen]
+
+
 def _draw_network(axes: Axes, pairs: pl.DataFrame, products: pl.Series, ends: NDArray[np.int64], places: Points) -> None:
     strength = (pairs["leverage"] / pairs["leverage"].max()).to_numpy()
     for (one, other), weight, is_variant in zip(ends.T, strength, pairs["has_variants"], strict=True):
         axes.plot(*places[[one, other]].T, color=COLOURS[1] if is_variant else COLOURS[0], linewidth=0.8 + 4 * weight, alpha=0.55, zorder=1)
     degree = np.bincount(ends.ravel(), minlength=len(products))
-    axes.scatter(*places.T, s=36 + 16 * degree, color=GREY, edgecolors="white", zorder=2)
+    axes.scatter(places[:, 0], places[:, 1], s=36 + 16 * degree, color=GREY, edgecolors="white", zorder=2)
     for name, (x, y) in zip(products, places, strict=True):
         text = "\n".join(textwrap.wrap(label(name, 48), _LABEL_LINE))
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-        axes.annotate(text, (x, y), xytext=(0, -6), textcoords="offset points", ha="center", va="top", fontsize=7, linespacing=0.95, bbox=box, zorder=3)
+        axes.annotate(
+            text, (x, y), xytext=(0, -6), textcoords="offset points", ha="center", va="top", fontsize=7, linespacing=0.95, bbox=box, zorder=3
+        )
     axes.set_xlim(-0.07, 1.07)
     axes.set_ylim(-0.08, 1.03)
 
