@@ -202,11 +202,9 @@ def rule_measures(rules: pl.DataFrame, names: Iterable[str] = MEASURES) -> pl.Da
         raise ValueError(f"Unknown measures {unknown}; choose from {list(MEASURES)}.")
     counts = ("basket_count", "antecedent_count", "consequent_count", "total_basket_count")
     check_columns(rules, counts, frame="rules")
-    joint, antecedent, consequent, total = (rules[name].to_numpy() for name in counts)
-    results = {name: np.empty(len(rules)) for name in names}
-    for start in range(0, len(rules), RULES_AT_ONCE):
-        rows = slice(start, start + RULES_AT_ONCE)
-        table = _Table(*(column[rows].astype(np.float64) for column in (joint, antecedent, consequent, total)))
-        for name, values in results.items():
-            values[rows] = _FORMULAS[name](table)
-    return rules.with_columns(pl.Series(name, values) for name, values in results.items())
+    pieces = []
+    for start in range(0, max(len(rules), 1), RULES_AT_ONCE):
+        piece = rules.slice(start, RULES_AT_ONCE)
+        table = _Table(*(piece[name].to_numpy().astype(np.float64) for name in counts))
+        pieces.append(pl.DataFrame({name: _FORMULAS[name](table) for name in names}, schema=dict.fromkeys(names, pl.Float64)))
+    return rules.hstack(pl.concat(pieces, rechunk=False))
