@@ -124,7 +124,7 @@ def test_how_work_is_cut_and_which_baskets_count_as_large_change_no_itemset(
 ) -> None:
     lines = lines_of(popular_baskets())
     monkeypatch.setattr(_eclat, "LARGE_SHARE", large_share)
-    for budget in ("PAIRS_AT_ONCE", "WORDS_AT_ONCE", "BASKETS_AT_ONCE"):
+    for budget in ("PAIRS_AT_ONCE", "WORDS_AT_ONCE"):
         monkeypatch.setattr(_eclat, budget, at_once)
     assert_frame_equal(frequent_itemsets(lines, 0.05), frequent_itemsets(lines, 0.05, algorithm="fpgrowth"))
 

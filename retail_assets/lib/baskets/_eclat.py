@@ -28,9 +28,8 @@ PAIRS_AT_ONCE = 1 << 17
 WORDS_AT_ONCE = 1 << 18
 """Bitmap words intersected at a time: 2 MB, which stay in the processor's cache."""
 LARGE_SHARE = 1 / 8
-"""A basket of more than this share of all frequent items is large: from about here on a matrix product is faster than writing out its pairs."""
-BASKETS_AT_ONCE = 1 << 12
-"""Large baskets multiplied at a time."""
+"""A basket of more than this share of all frequent items is large: from about here on, counting it as one bit of every pair of items is faster than
+writing out its pairs."""
 
 
 @dataclass(frozen=True)
@@ -138,44 +137,23 @@ def _frequent_pairs(ranked: Ranked, min_count: int) -> Iterator[Siblings]:
 
     Pairs are counted by writing out, for each line, the lines after it in its basket: far fewer steps than intersecting every two items,
     as most items share few baskets. A basket that holds a large part of all items is the exception, its pairs grow with the square of its
-    size: such baskets are counted by one matrix product and keep bits of their own.
+    size: such baskets are counted as bits, every item against every other.
     """
     pairs = Pairs.of(ranked)
     for start, stop in spans(pairs.costs, PAIRS_AT_ONCE):
         yield pairs.frequent(start, stop, min_count)
 
 
-@dataclass(frozen=True)
-class LargeBaskets:
-    """The baskets that hold a large part of all frequent items."""
-
-    held: NDArray[np.float32]
-    """1 where the basket (row) holds the item (column, by rank): floats, because only their matrix products are fast."""
-    bitmaps: NDArray[np.uint64]
-    """The same, 64 baskets a word."""
-
-    def joint_counts(self, start: int, stop: int) -> NDArray[np.int64]:
-        """How many of these baskets hold both an item ranked from `start` to `stop` (row) and any item (column)."""
-        # Sums of ones are exact in single precision up to 2^24 baskets; a block stays far below.
-        blocks = range(0, len(self.held), BASKETS_AT_ONCE)
-        products = (self.held[at : at + BASKETS_AT_ONCE, start:stop].T @ self.held[at : at + BASKETS_AT_ONCE] for at in blocks)
-        return sum((product.astype(np.int64) for product in products), start=np.zeros((stop - start, self.held.shape[1]), dtype=np.int64))
-
-
-def _split_by_size(ranked: Ranked) -> tuple[Ranked, LargeBaskets]:
-    """The lines of all but the large baskets, and the large baskets."""
-    item_count = len(ranked.code)
+def _split_by_size(ranked: Ranked) -> tuple[Ranked, NDArray[np.uint64]]:
+    """The lines of all but the large baskets, and the large ones as bitmaps: one column per item, by rank, 64 baskets a word."""
     sizes = np.bincount(ranked.basket, minlength=ranked.basket_count)
-    is_large = sizes > item_count * LARGE_SHARE
-    number = np.cumsum(is_large) - 1
+    is_large = sizes > len(ranked.code) * LARGE_SHARE
     in_large = is_large[ranked.basket]
-    rank, basket = ranked.rank[in_large], number[ranked.basket[in_large]]
-    held = np.zeros((int(is_large.sum()), item_count), dtype=np.float32)
-    held[basket, rank] = 1
-    bitmaps = np.zeros((words(len(held)), item_count), dtype=np.uint64)
-    set_bits(bitmaps, basket, rank)
+    number = np.cumsum(is_large) - 1
+    bitmaps = np.zeros((words(int(is_large.sum())), len(ranked.code)), dtype=np.uint64)
+    set_bits(bitmaps, number[ranked.basket[in_large]], ranked.rank[in_large])
     small = Ranked(ranked.code, ranked.count, ranked.rank[~in_large], ranked.basket[~in_large], ranked.basket_count)
-    return small, LargeBaskets(held, bitmaps)
+    return small, bitmaps
 
 
 @dataclass(frozen=True)
@@ -183,7 +161,8 @@ class Pairs:
     """All pairs of items that share a basket, by the rank of their rarer (first) item: what is needed to write out any part of them."""
 
     small: Ranked
-    large: LargeBaskets
+    large: NDArray[np.uint64]
+    """The large baskets as bitmaps, see `_split_by_size`."""
     line: NDArray[np.int32]
     """Lines in small baskets, by the rank of their item and by basket."""
     lines_after: NDArray[np.int64]
@@ -204,7 +183,7 @@ class Pairs:
     def costs(self) -> NDArray[np.int64]:
         """What the pairs of each first item take, in pairs written out: those, the table of counts, or the bits of large baskets."""
         written = np.diff(np.concatenate([[0], np.cumsum(self.lines_after)])[self.first_line])
-        return np.maximum(written, len(self.small.code) * (1 + len(self.large.bitmaps) // 8))
+        return np.maximum(written, len(self.small.code) * (1 + len(self.large) // 8))
 
     def frequent(self, start: int, stop: int, min_count: int) -> Siblings:
         """The pairs in enough baskets whose first item ranks from `start` to `stop`, with their bitmaps."""
@@ -216,20 +195,17 @@ class Pairs:
         counts = np.zeros((stop - start) * item_count, dtype=np.int64)
         for cut in cuts:
             counts += np.bincount(self._written(*cut, start) if written is None else written, minlength=len(counts))
-        if len(self.large.held):
-            # A pair is counted at its rarer item.
-            is_later = np.arange(item_count) > np.arange(start, stop)[:, None]
-            counts += np.where(is_later, self.large.joint_counts(start, stop), 0).reshape(-1)
+        self._add_large(counts.reshape(stop - start, item_count), start)
         frequent = np.flatnonzero(counts >= min_count)
         first, second = np.divmod(frequent, item_count)
         first += start
 
         column_of = np.full(len(counts), -1, dtype=np.int32)
         column_of[frequent] = np.arange(len(frequent), dtype=np.int32)
-        large_words = len(self.large.bitmaps)
+        large_words = len(self.large)
         small_words = words(int(np.diff(self.first_line[start : stop + 1]).max()))
         bitmaps = np.zeros((large_words + small_words, len(frequent)), dtype=np.uint64)
-        bitmaps[:large_words] = self.large.bitmaps[:, first] & self.large.bitmaps[:, second]
+        bitmaps[:large_words] = self.large[:, first] & self.large[:, second]
         for low, high in cuts:
             column = column_of[self._written(low, high, start) if written is None else written]
             kept = np.flatnonzero(column >= 0)
@@ -241,6 +217,14 @@ class Pairs:
             family_end=np.searchsorted(first, first, side="right"),
             bitmaps=bitmaps,
         )
+
+    def _add_large(self, counts: NDArray[np.int64], start: int) -> None:
+        """Add the large baskets to a table of counts, first items ranked from `start` by all items; a pair is counted at its rarer item."""
+        stop = start + len(counts)
+        joint = np.zeros((len(counts), counts.shape[1] - start), dtype=np.int32)
+        for word in self.large:
+            joint += np.bitwise_count(word[start:stop, None] & word[start:])
+        counts[:, start:] += np.triu(joint, 1)
 
     def _written(self, low: int, high: int, start: int) -> NDArray[np.int64]:
         """The pairs of some lines, each as (rank of the first item from `start`) * items + rank of the second."""

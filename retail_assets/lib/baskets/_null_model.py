@@ -121,10 +121,14 @@ class _NullModel:
     @classmethod
     def fitted(cls, coded: CodedLines) -> _NullModel:
         """Fit item and basket parameters to the margins of the lines."""
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - it looks at what is loaded by then
+
         counts, class_of_item, items_per_count = np.unique(coded.baskets_per_item, return_inverse=True, return_counts=True)
         sizes, baskets_per_size = np.unique(coded.items_per_basket, return_counts=True)
-        item_logs = _fitted_item_logs(counts, items_per_count, sizes, baskets_per_size)
-        probability = _probability_by_places(item_logs, items_per_count, int(sizes[-1]))
+        # The matrices are small: threads that wait for each other cost more than they save, several times more on a busy machine.
+        with threadpool_limits(limits=1, user_api="blas"):
+            item_logs = _fitted_item_logs(counts, items_per_count, sizes, baskets_per_size)
+            probability = _probability_by_places(item_logs, items_per_count, int(sizes[-1]))
         return cls(sizes, baskets_per_size, class_of_item, items_per_count, probability)
 
     def containing(self, itemsets: Ints, places: Ints, beside: Ints | None = None) -> Floats:
