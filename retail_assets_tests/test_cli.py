@@ -123,6 +123,40 @@ def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
     assert [table for table in tables if not before[table].equals(after[table])] == []
 
 
+def test_recommend_prints_what_to_show_beside_a_basket_with_reasons(home: Home) -> None:
+    [(code, other)] = home.query(
+        "select stock_code, recommended_stock_code from marts.product_recommendations "
+        "where basis = 'together' and snapshot_month = date '2011-12-01' order by score desc, stock_code limit 1"
+    )
+    found = retail("recommend", "--home", home.path, str(code).lower(), "NONSENSE", "--shown", "3")
+    assert found.returncode == 0, found.stderr
+    beside, first, *more = found.stdout.splitlines()
+    assert beside.startswith(f"Beside {code} ")
+    assert "(as of 2011-12)" in beside
+    assert first.startswith(f"  1. {other} ")
+    assert f"bought together with {code}, score " in first
+    assert len(more) == 2
+    assert "left out: NONSENSE" in found.stderr
+
+
+def test_recommend_says_what_it_cannot_find_and_exits_2(home: Home) -> None:
+    for arguments, message in (
+        (["NONSENSE"], "No product sold up to 2011-12 has the code NONSENSE"),
+        (["NONSENSE", "--month", "2031-01"], "No recommendations are published for 2031-01; published are 2010-12..2011-12"),
+        (["NONSENSE", "--month", "2011-01:2011-02"], "is a range: give one month"),
+        (["NONSENSE", "--shown", "0"], "no whole number above 0"),
+    ):
+        found = retail("recommend", "--home", home.path, *arguments)
+        assert (found.returncode, found.stdout) == (2, "")
+        assert message in found.stderr
+
+
+def test_recommend_before_anything_is_published_says_what_to_do(tmp_path: Path) -> None:
+    found = retail("recommend", "--home", tmp_path, "85123A")
+    assert found.returncode == 2
+    assert "`retail run` does it" in found.stderr
+
+
 def test_a_run_without_changes_refreshes_nothing_and_says_so(home: Home) -> None:
     before = home.query("select published_at from marts.publication")
     again = retail("run", "--home", home.path)

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from retail_assets.contracts import RAW_TRANSACTIONS
-from retail_assets.lib import parsing
+from retail_assets.lib import baskets, parsing
+from retail_assets.lib.baskets._null_model import false_discovery_rates
 from retail_assets.lib.cleaning import Cleaned, canonical_names, clean, product_names
 from retail_assets.lib.returns import match_returns
 from retail_assets.seeds import read_seed
@@ -134,3 +135,42 @@ def test_a_month_alone_is_cleaned_as_among_all(raw: pl.DataFrame, names: pl.Data
     november = cleaned(raw.filter(is_november), names.filter(pl.col("invoice_month") <= pl.date(2011, 11, 1)))
     assert november.transactions.equals(result.transactions.filter(is_november))
     assert november.quarantine.equals(result.quarantine.filter(is_november))
+
+
+@pytest.fixture(scope="module")
+def lines_of_a_year(result: Cleaned) -> pl.DataFrame:
+    return baskets.baskets(result.transactions.filter(pl.col("invoice_month") <= pl.date(2011, 11, 1)))
+
+
+def test_rules_of_a_year_that_pass_fisher_and_that_pass_the_null_of_basket_sizes(lines_of_a_year: pl.DataFrame) -> None:
+    basket_count = lines_of_a_year["basket_id"].n_unique()
+    itemsets = baskets.frequent_itemsets(lines_of_a_year, 0.01, max_length=4)
+    rules = baskets.rule_measures(baskets.association_rules(itemsets, basket_count), ["fisher_p_value"])
+    judged = baskets.expected_under_basket_sizes(rules, lines_of_a_year)
+    by_fisher = false_discovery_rates(rules["fisher_p_value"].to_numpy()) < 0.05
+    by_null = judged["q_value"] < 0.05
+    assert (basket_count, itemsets.height, rules.height, int(by_fisher.sum()), int(by_null.sum())) == (16_838, 1_337, 2_220, 2_220, 2_189)
+
+
+def test_baskets_of_a_year_shuffled_have_the_lift_that_the_formula_expects(lines_of_a_year: pl.DataFrame) -> None:
+    basket_count = lines_of_a_year["basket_id"].n_unique()
+    pairs = baskets.association_rules(baskets.frequent_itemsets(lines_of_a_year, 0.01, max_length=2), basket_count)
+    expected = baskets.expected_under_basket_sizes(pairs, lines_of_a_year)["expected_lift"].to_numpy().mean()
+    shuffled = baskets.rules_in_other_baskets(pairs, baskets.shuffled(lines_of_a_year, seed=1))["lift"].to_numpy().mean()
+    assert pairs["lift"].to_numpy().mean() > 10
+    assert shuffled == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("min_support", "itemset_count"), [(0.02, 395), (0.01, 2_026), (0.005, 17_498), (0.003, 181_735)])
+def test_itemsets_of_all_invoices_batches_included(result: Cleaned, min_support: float, itemset_count: int) -> None:
+    sales = result.transactions.filter(~pl.col("is_return")).select(basket_id="invoice_no", item="stock_code")
+    assert baskets.frequent_itemsets(sales, min_support).height == itemset_count
+
+
+def test_recommendations_hit_the_next_month_far_more_often_than_what_is_popular(result: Cleaned, lines_of_a_year: pl.DataFrame) -> None:
+    until_october = result.transactions.filter(pl.col("invoice_month") <= pl.date(2011, 10, 1))
+    november = result.transactions.filter(pl.col("invoice_month") == pl.date(2011, 11, 1))
+    lines = baskets.baskets(until_october)
+    popular = lines["item"].value_counts().sort("count", "item", descending=[True, False])["item"]
+    quality = baskets.recommendation_quality(baskets.recommendations(lines), popular, baskets.baskets(november))
+    assert quality.filter(pl.col("shown_count") == 5).select(pl.col("hit_rate", "popular_hit_rate").round(3)).row(0) == (0.648, 0.402)
