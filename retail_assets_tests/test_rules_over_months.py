@@ -75,7 +75,18 @@ SEGMENTS = pl.DataFrame(
         for month in MONTHS
         for customer in range(10)
     ]
-).with_columns(pl.col("segment_id").cast(pl.Int32), distance=pl.lit(0.0), silhouette=pl.lit(0.0))
+)
+OF_NO_MATTER = {pl.Boolean: False, pl.Int32: 0, pl.Float64: 0.0, pl.String: "-"}
+"""What stands in the other columns of segments."""
+
+
+def segments() -> pl.DataFrame:
+    blanks = [
+        pl.lit(OF_NO_MATTER[type(dtype)], dtype).alias(name)
+        for name, dtype in CUSTOMER_SEGMENTS.polars_schema.items()
+        if name not in SEGMENTS.columns and type(dtype) in OF_NO_MATTER
+    ]
+    return SEGMENTS.with_columns(pl.col("segment_id").cast(pl.Int32), *blanks)
 
 
 def land(warehouse: Warehouse, months: Sequence[date]) -> None:
@@ -83,7 +94,7 @@ def land(warehouse: Warehouse, months: Sequence[date]) -> None:
         for month in months:
             replace_month(connection, TRANSACTIONS, month, SHOP.filter(pl.col("invoice_month") == month))
         connection.execute("delete from segments.customer_segments")
-        append(connection, CUSTOMER_SEGMENTS, SEGMENTS)
+        append(connection, CUSTOMER_SEGMENTS, segments())
 
 
 def refresh(warehouse: Warehouse, first: date, last: date | None = None) -> None:

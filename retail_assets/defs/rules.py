@@ -175,9 +175,29 @@ def _most_popular(itemsets: pl.DataFrame) -> pl.Series:
     return singles["itemset"].list.first()
 
 
+groups_are_compared_with_everyone = quality.Check(
+    name="groups_are_compared_with_everyone",
+    table=GROUP_RULES,
+    description="Lift and lift_ratio follow from the counts and the lift of everyone, and the interval holds the ratio.",
+    query="""
+        select count(*) as observed, 0 as expected
+        from rules.group_rules
+        where
+            snapshot_month = $month
+            and (
+                abs(lift - basket_count * total_basket_count / (antecedent_count * consequent_count)) > 1e-6 * lift
+                or abs(lift_ratio - lift / everyone_lift) > 1e-6 * lift_ratio
+                or lift_ratio not between lift_ratio_low * (1 - 1e-9) and lift_ratio_high * (1 + 1e-9)
+            )
+    """,
+    recovery="A fault of the pipeline: the month was not written. Report it with the month.",
+)
+
+
 @monthly_asset(
     tables=[GROUP_RULES],
     deps=[until(key_of(TRANSACTIONS)), CUSTOMER_SEGMENTS],
+    checks=[groups_are_compared_with_everyone],
     kinds=frozenset({"numpy"}),
 )
 def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
