@@ -32,7 +32,7 @@ Found = Iterable[tuple[Iterable[str], int]]
 MINERS = ("retail_assets", "mlxtend fpgrowth", "mlxtend hmine", "pyfim eclat", "pyfim fpgrowth", "efficient-apriori")
 MAXIMAL_MINERS = ("retail_assets maximal", "mlxtend fpmax")
 RULE_MAKERS = ("retail_assets rules", "mlxtend rules", "retail_assets every measure")
-SECONDS_WORTH_REPEATING = 8.0
+SECONDS_WORTH_REPEATING = 4.0
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ PAIRS_AT_ONCE = 1 << 17
 """Pairs of lines written out at a time; more fall out of the cache, fewer cost more calls (measured on the real baskets)."""
 WORDS_AT_ONCE = 1 << 18
 """Bitmap words intersected at a time: 2 MB, which stay in the processor's cache."""
-LARGE_SHARE = 1 / 8
+LARGE_SHARE = 1 / 16
 """A basket of more than this share of all frequent items is large: from about here on, counting it as one bit of every pair of items is faster than
 writing out its pairs."""
 

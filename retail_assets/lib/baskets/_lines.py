@@ -99,14 +99,23 @@ def code_lines(lines: pl.DataFrame, asked: pl.Series | None = None) -> CodedLine
     check_columns(lines, ("basket_id", "item"), frame="lines")
     items = lines["item"].cast(pl.String)
     names = (items if asked is None else pl.concat([items, asked.cast(pl.String)])).unique().sort()
-    baskets_seen = lines.select(pl.col("basket_id").unique(maintain_order=True)).with_row_index("code")
-    basket = lines.select("basket_id").join(baskets_seen, on="basket_id", how="left", maintain_order="left")["code"].to_numpy()
+    basket = _numbered(lines["basket_id"])
     item = items.cast(pl.Enum(names)).to_physical().to_numpy()
     # One integer per line sorts many times faster than a pair of columns, and than np.unique, which hashes.
-    width = max(len(names), 1)
-    key = np.sort(basket.astype(np.int64) * width + item)
-    basket_codes, item_codes = np.divmod(key[np.diff(key, prepend=-1) > 0], width)
-    return CodedLines(names, basket_codes.astype(np.int32), item_codes.astype(np.int32), len(baskets_seen))
+    key = basket.astype(np.int64) << 32 | item
+    if len(key) and (np.diff(key) <= 0).any():
+        key = np.sort(key)
+        key = key[np.diff(key, prepend=-1) > 0]
+    return CodedLines(names, (key >> 32).astype(np.int32), key.astype(np.int32), int(basket.max(initial=-1)) + 1)
+
+
+def _numbered(basket_ids: pl.Series) -> NDArray[np.int32]:
+    """The number of each line's basket, from 0, as they come."""
+    if basket_ids.is_sorted():
+        return basket_ids.rle_id().to_numpy().astype(np.int32)
+    seen = basket_ids.to_frame().select(pl.col("basket_id").unique(maintain_order=True)).with_row_index("code")
+    codes = basket_ids.to_frame().join(seen, on="basket_id", how="left", maintain_order="left")["code"]
+    return codes.to_numpy().astype(np.int32)
 
 
 def name_lists(codes: NDArray[np.integer], names: pl.Series) -> pl.Series:
