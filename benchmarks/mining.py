@@ -231,7 +231,7 @@ def _efficient_apriori(lines: pl.DataFrame, least: int, total: int, _support: fl
     def read(found: Any) -> tuple[int, str]:
         return _digest(pair for by_length in found[0].values() for pair in by_length.items())
 
-    return lambda: itemsets_from_transactions(transactions, (least - 0.5) / total, max_length=max_length or 8), read
+    return lambda: itemsets_from_transactions(transactions, (least - 0.5) / total, max_length=max_length or 100), read
 
 
 def _rules_digest(rules: Iterable[tuple[str, str, float, float]]) -> tuple[int, str]:

@@ -25,6 +25,9 @@ from retail_assets.partitions import until
 from retail_assets.settings import Settings
 from retail_assets.warehouse import read, read_months, replace_month
 
+TABLE_MEASURES = ("certainty", "cosine", "kulczynski", "imbalance_ratio", "odds_ratio", "phi", "chi_squared", "fisher_p_value")
+"""Of the measures of `rule_measures`, those that stand in the table."""
+
 supports_are_exact = quality.Check(
     name="supports_are_exact",
     table=FREQUENT_ITEMSETS,
@@ -143,10 +146,6 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
         RECOMMENDATION_QUALITY: baskets.recommendation_quality(recommendations, _most_popular(itemsets), next_lines),
     }
     return {table: with_snapshot_month(frame, table, month) for table, frame in frames.items()}
-
-
-TABLE_MEASURES = ("certainty", "cosine", "kulczynski", "imbalance_ratio", "odds_ratio", "phi", "chi_squared", "fisher_p_value")
-"""Of the measures of `rule_measures`, those that stand in the table."""
 
 
 def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date) -> None:
