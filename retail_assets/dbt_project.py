@@ -14,8 +14,8 @@ _SOURCE_FOLDERS = ("models", "seeds", "macros", "tests")
 
 def dbt_resource() -> DbtCliResource:
     """Dbt from the environment of this Python, whether or not that environment is on the PATH."""
-    beside_python = Path(sys.executable).with_name("dbt")
-    return DbtCliResource(project_dir=DBT_PROJECT, dbt_executable=str(beside_python) if beside_python.exists() else "dbt")
+    beside_python = Path(sys.executable).with_name("retail-dbt")
+    return DbtCliResource(project_dir=DBT_PROJECT, dbt_executable=str(beside_python) if beside_python.exists() else "retail-dbt")
 
 
 def current_manifest() -> Path:
