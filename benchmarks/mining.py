@@ -3,7 +3,8 @@
 Run: `uv run --group bench python benchmarks/mining.py` (`--help` for a part of it). The real data lies in the folder RETAIL_REAL_DATA (default
 ../shared/data/online-retail). Every contender runs in a process of its own and starts from the form of baskets it takes: a frame of lines for
 retail_assets, a sparse one-hot frame for mlxtend, a list of lists for the others; making that form is not timed. Memory is the peak above what the
-process held before it began (Linux; elsewhere the peak of the whole process). Ratios are of CPU seconds, all threads together: they bear other work on the machine.
+process held before it began (Linux; elsewhere the peak of the whole process). Ratios are of CPU seconds, all threads together: they bear other
+work on the machine.
 """
 
 from __future__ import annotations
@@ -68,10 +69,8 @@ def main() -> None:
     parts = options.only or ["real", "maximal", "generated", "rules"]
     with tempfile.TemporaryDirectory() as folder:
         files = _write_baskets(Path(folder), parts)
-        print(
-            "| baskets, min_support | contender | found | seconds | CPU seconds | times our CPU | peak MB | same |\n|---|---|---|---|---|---|---|---|",
-            flush=True,
-        )
+        header = ("baskets, min_support", "contender", "found", "seconds", "CPU seconds", "times our CPU", "peak MB", "same")
+        print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}", flush=True)
         for case, contenders in _cases(parts):
             _compare(case, contenders, files[case.baskets], options.limit, options.repeat)
 
