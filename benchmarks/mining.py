@@ -32,7 +32,9 @@ Found = Iterable[tuple[Iterable[str], int]]
 
 MINERS = ("retail_assets", "mlxtend fpgrowth", "mlxtend hmine", "pyfim eclat", "pyfim fpgrowth", "efficient-apriori")
 MAXIMAL_MINERS = ("retail_assets maximal", "mlxtend fpmax")
-RULE_MAKERS = ("retail_assets rules", "mlxtend rules", "retail_assets every measure")
+MLXTEND_MEASURES = ("antecedent_support", "consequent_support", "certainty", "kulczynski")
+"""The measures that mlxtend has beside those of every rule."""
+RULE_MAKERS = ("retail_assets rules", "retail_assets rules, compact", "mlxtend rules", "retail_assets every measure")
 SECONDS_WORTH_REPEATING = 4.0
 
 
@@ -240,17 +242,17 @@ def _rules_digest(rules: Iterable[tuple[str, str, int, int, int]]) -> tuple[int,
     return len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def _our_rules(names: tuple[str, ...] | None) -> Callable[..., Prepared]:
+def _our_rules(names: tuple[str, ...] | None, *, is_compact: bool = False) -> Callable[..., Prepared]:
     def prepare(lines: pl.DataFrame, _least: int, total: int, support: float, max_length: int | None) -> Prepared:
         from retail_assets.lib import baskets  # noqa: PLC0415
 
         itemsets = baskets.frequent_itemsets(lines, support, max_length)
 
         def read(rules: pl.DataFrame) -> tuple[int, str]:
-            sides = [pl.col(side).list.join("|") for side in ("antecedent", "consequent")]
+            sides = [pl.col(side).cast(pl.List(pl.String)).list.join("|") for side in ("antecedent", "consequent")]
             return _rules_digest(rules.select(*sides, "basket_count", "antecedent_count", "consequent_count").iter_rows())
 
-        return lambda: baskets.rule_measures(baskets.association_rules(itemsets, total), names or baskets.MEASURES), read
+        return lambda: baskets.rule_measures(baskets.association_rules(itemsets, total, is_compact=is_compact), names or baskets.MEASURES), read
 
     return prepare
 
@@ -282,8 +284,8 @@ _CONTENDERS: dict[str, Callable[..., Prepared]] = {
     "efficient-apriori": _efficient_apriori,
     "retail_assets maximal": _ours_maximal,
     "mlxtend fpmax": _mlxtend("fpmax"),
-    # The measures that mlxtend has beside those of every rule.
-    "retail_assets rules": _our_rules(("antecedent_support", "consequent_support", "certainty", "kulczynski")),
+    "retail_assets rules": _our_rules(MLXTEND_MEASURES),
+    "retail_assets rules, compact": _our_rules(MLXTEND_MEASURES, is_compact=True),
     "mlxtend rules": _mlxtend_rules,
     "retail_assets every measure": _our_rules(None),
 }

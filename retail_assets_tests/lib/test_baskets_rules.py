@@ -128,13 +128,24 @@ def test_rules_equal_those_of_mlxtend(lines: pl.DataFrame, min_confidence: float
         )
 
 
-def test_rules_are_in_a_total_order_of_lift_confidence_and_sides() -> None:
+def test_rules_come_by_length_by_the_places_of_the_antecedent_and_by_itemset() -> None:
     rules = association_rules(TEN_BASKETS, BASKET_COUNT)
-    keys = [
-        (-row["lift"], -row["confidence"], len(row["antecedent"]), row["antecedent"], len(row["consequent"]), row["consequent"])
-        for row in rules.iter_rows(named=True)
-    ]
+    keys = []
+    for antecedent, consequent in rules.select("antecedent", "consequent").iter_rows():
+        itemset = sorted([*antecedent, *consequent])
+        places = sum(1 << place for place, item in enumerate(itemset) if item in antecedent)
+        keys.append((len(itemset), places, itemset))
     assert keys == sorted(keys)
+
+
+@given(lines_of_few_items)
+def test_compact_rules_are_the_same_rules(lines: pl.DataFrame) -> None:
+    itemsets, basket_count = frequent_itemsets(lines, 0.1), lines["basket_id"].n_unique()
+    plain, compact = (association_rules(itemsets, basket_count, is_compact=is_compact) for is_compact in (False, True))
+    assert_frame_equal(compact.cast({"antecedent": pl.List(pl.String), "consequent": pl.List(pl.String)}), plain)
+    assert isinstance(compact.schema["antecedent"], pl.List)
+    assert isinstance(compact.schema["antecedent"].inner, pl.Enum)
+    assert compact["antecedent"].to_list() == plain["antecedent"].to_list()
 
 
 @settings(max_examples=20, deadline=None)
