@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES
+from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS, TABLES
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
@@ -76,6 +76,8 @@ class LandingReport:
 def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: datetime, date_order: parsing.DateOrder = "auto") -> LandingReport:
     """Bring `raw.landed_files`, `raw.landed_lines` and `raw.product_names` up to date with the landing folder, in one transaction.
 
+    Months before the first landed one or after the last are no partitions any more, so no run could empty them: here their rows leave every table.
+
     Args:
         connection: A connection to the warehouse.
         landing_dir: The folder; files in folders below it count too, hidden ones do not.
@@ -101,7 +103,9 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
         touched = _touched(before, after)
         for month in touched:
             replace_month(connection, PRODUCT_NAMES, month, cleaning.product_names(read_months(connection, LANDED_LINES, month, month)))
-    return LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+        report = LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+        _clear_months_outside(connection, report.months)
+    return report
 
 
 def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
@@ -138,12 +142,14 @@ def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[La
 
 
 def write_months(path: Path, months: Iterable[date]) -> None:
-    """Note the first and last landed month where the code location finds them when it loads; atomically."""
+    """Note the first and last landed month where the code location finds them when it loads; atomically. Without months there is no note."""
     ordered = sorted(months)
-    if ordered:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
-        temporary.replace(path)
+    if not ordered:
+        path.unlink(missing_ok=True)
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
+    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:
@@ -176,6 +182,15 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
     counted_before, counted_after = ({file.file_id: file.months for file in files if file.status == "landed"} for files in (before, after))
     changed = counted_before.keys() ^ counted_after.keys()
     return tuple(sorted({month for file_id in changed for month in (counted_before | counted_after)[file_id]}))
+
+
+def _clear_months_outside(connection: duckdb.DuckDBPyConnection, months: tuple[date, ...]) -> None:
+    for table in TABLES:
+        # What was refreshed keeps its note until a publication without the months is out.
+        if table.month_column and table is not REFRESHED_MONTHS:
+            outside = f"not coalesce({table.month_column} between $first and $last, true)" if months else f"{table.month_column} is not null"
+            parameters = {"first": months[0], "last": months[-1]} if months else {}
+            connection.execute(f"delete from {table.full_name} where {outside}", parameters)  # noqa: S608 - names are our contracts
 
 
 @dataclass(frozen=True)

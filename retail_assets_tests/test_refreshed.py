@@ -72,3 +72,16 @@ def test_a_setting_that_changes_results_makes_every_month_pending(connection: du
 
 def test_a_month_without_files_between_others_is_carried_along(connection: duckdb.DuckDBPyConnection) -> None:
     assert pending_months(connection, landed(a=(DECEMBER,), c=(FEBRUARY,)), SETTINGS) == [DECEMBER, JANUARY, FEBRUARY]
+
+
+def test_a_last_month_that_is_gone_makes_the_one_before_pending_until_it_is_published(connection: duckdb.DuckDBPyConnection) -> None:
+    record(connection, [DECEMBER, JANUARY, FEBRUARY], FIRST, SETTINGS)
+    shorter = landed(a=(DECEMBER,), b=(JANUARY,))
+    assert pending_months(connection, shorter, SETTINGS) == [JANUARY]
+    record(connection, [JANUARY], shorter, SETTINGS)
+    assert pending_months(connection, shorter, SETTINGS) == []
+
+
+def test_a_first_month_that_is_gone_makes_every_other_pending(connection: duckdb.DuckDBPyConnection) -> None:
+    record(connection, [DECEMBER, JANUARY, FEBRUARY], FIRST, SETTINGS)
+    assert pending_months(connection, landed(b=(JANUARY,), c=(FEBRUARY,)), SETTINGS) == [JANUARY, FEBRUARY]
