@@ -18,7 +18,8 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS, TABLES
+from retail_assets import provenance
+from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, TABLES
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
@@ -185,12 +186,17 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
 
 
 def _clear_months_outside(connection: duckdb.DuckDBPyConnection, months: tuple[date, ...]) -> None:
+    kept = {"first": months[0], "last": months[-1]} if months else {"first": date.max, "last": date.min}
+    connection.execute(
+        # A published file with a month that is gone is out of date as a whole.
+        "delete from quality.built_months where table_name = $published and exists ("
+        "select 1 from quality.built_months where table_name = $published and invoice_month not between $first and $last)",
+        {"published": provenance.PUBLISHED, **kept},
+    )
     for table in TABLES:
-        # What was refreshed keeps its note until a publication without the months is out.
-        if table.month_column and table is not REFRESHED_MONTHS:
-            outside = f"not coalesce({table.month_column} between $first and $last, true)" if months else f"{table.month_column} is not null"
-            parameters = {"first": months[0], "last": months[-1]} if months else {}
-            connection.execute(f"delete from {table.full_name} where {outside}", parameters)  # noqa: S608 - names are our contracts
+        if table.month_column:
+            outside = f"{table.month_column} not between $first and $last"
+            connection.execute(f"delete from {table.full_name} where {outside}", kept)  # noqa: S608 - names are our contracts
 
 
 @dataclass(frozen=True)

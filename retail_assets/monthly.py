@@ -16,8 +16,9 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets import quality
+from retail_assets import order, provenance, quality
 from retail_assets.contracts import Table
+from retail_assets.order import open_warehouse
 from retail_assets.partitions import month_of, monthly_partitions
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, replace_month, transaction
@@ -57,6 +58,7 @@ def table_spec(table: Table, description: str | None, deps: Sequence[Dependency]
         description=f"{table.grain}\n\n{inspect.cleandoc(description or '')}",
         group_name=table.schema,
         owners=OWNERS,
+        code_version=f"{provenance.code_version()} {Settings.from_environment().results_hash()}",
         kinds={"duckdb", *kinds},
         metadata={
             "dagster/table_name": f"retail.{table.full_name}",
@@ -100,6 +102,7 @@ def monthly_asset(
     `pictures` are drawn once per run, of its last month, and shown with the materialization of their table.
     """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
+    inputs = order.inputs(deps)
 
     def decorate(build: BuildMonth) -> dg.AssetsDefinition:
         @dg.multi_asset(
@@ -114,8 +117,12 @@ def monthly_asset(
             context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
         ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
             months = [month_of(key) for key in context.partition_keys]
-            with warehouse.get_connection() as connection:
-                outcomes = [_refresh_month(context, connection, month, settings, build, all_checks) for month in months]
+            with open_warehouse(warehouse) as connection:
+                origins = provenance.origins(connection, settings)
+                outcomes: list[_Outcome] = []
+                for month in months:
+                    refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
+                    outcomes.append(_refresh_month(context, connection, month, settings, build, tables, all_checks, inputs, origins, refused))
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
@@ -136,10 +143,12 @@ class _Outcome:
     seconds: float
     row_counts: dict[Table, int] = field(default_factory=dict)
     preview: dict[Table, pl.DataFrame] = field(default_factory=dict)
+    waits_for: date | None = None
+    """A month before it that it builds on and that was refused."""
 
     @property
     def is_blocked(self) -> bool:
-        return any(result.is_blocking for result in self.results)
+        return self.waits_for is not None or any(result.is_blocking for result in self.results)
 
 
 class _MonthBlockedError(Exception):
@@ -152,10 +161,20 @@ def _refresh_month(
     month: date,
     settings: Settings,
     build: BuildMonth,
+    tables: Sequence[Table],
     checks: Sequence[quality.Check],
+    inputs: Sequence[order.Input],
+    origins: Mapping[date, provenance.Origin],
+    refused: Sequence[date],
 ) -> _Outcome:
     """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was."""
     started = time.perf_counter()
+    stale = order.stale_inputs(connection, month, inputs, origins)
+    behind = sorted({needed for table, needed in stale if table in tables})
+    if waits_for := [needed for needed in behind if needed in refused]:
+        return _Outcome(month, [], 0, waits_for=waits_for[0])
+    if behind:
+        order.wait_for_months_before(context, month, tables[0], behind)
     results: list[quality.Result] = []
     frames: Frames = {}
     try:
@@ -167,6 +186,8 @@ def _refresh_month(
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
             quality.store(connection, results)
+            for table in tables:
+                provenance.note(connection, table.full_name, month, None if stale else origins.get(month))
     except _MonthBlockedError:
         with transaction(connection):
             quality.store(connection, results)
@@ -224,13 +245,16 @@ def _stop_if_blocked(context: dg.AssetExecutionContext, tables: Sequence[Table],
         if not outcome.is_blocked:
             for table in tables:
                 context.log_event(dg.AssetMaterialization(key_of(table), partition=outcome.month.isoformat()))
-    failures = [result for outcome in blocked for result in outcome.results if result.is_blocking]
-    raise dg.Failure(
-        description="; ".join(f"{result.check.table.full_name} {m.label(outcome.month)}" for outcome in blocked for result in outcome.results[:1])
-        + " not written: "
-        + "; ".join(f"{result.check.name} observed {result.observed}, expected {result.expected}. {result.check.recovery}" for result in failures),
-        allow_retries=False,
-    )
+    refused = [
+        f"{result.check.table.full_name} {m.label(outcome.month)} not written: {result.check.name} observed {result.observed}, "
+        f"expected {result.expected}. {result.check.recovery}"
+        for outcome in blocked
+        for result in outcome.results
+        if result.is_blocking
+    ]
+    waiting = [m.label(outcome.month) for outcome in blocked if outcome.waits_for]
+    after = [f"{', '.join(waiting)} not written either: built on the months before."] if waiting else []
+    raise dg.Failure(" ".join([*refused, *after]), allow_retries=False)
 
 
 def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataValue]:

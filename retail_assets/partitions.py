@@ -17,6 +17,11 @@ import dagster as dg
 from retail_assets import months as m
 from retail_assets.settings import Settings
 
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+"""Tags of a run that say its months."""
+
 FIRST_MONTH_VARIABLE = "RETAIL_FIRST_MONTH"
 LAST_MONTH_VARIABLE = "RETAIL_LAST_MONTH"
 

@@ -22,7 +22,7 @@ import duckdb
 
 from retail_assets import months as m
 from retail_assets import quality
-from retail_assets.contracts import LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS, TABLES, Column, Table
+from retail_assets.contracts import BUILT_MONTHS, LANDED_LINES, PRODUCT_NAMES, TABLES, Column, Table
 from retail_assets.settings import Settings
 from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text
 
@@ -32,7 +32,7 @@ _CATALOG: Final = "published"
 """Name of the new file while it is being built."""
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
 
-_PUBLISHED_TABLES: Final = tuple(table for table in TABLES if table not in (LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS))
+_PUBLISHED_TABLES: Final = tuple(table for table in TABLES if table not in (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS))
 """Working tables are left out: what readers need of the landing is in raw.raw_transactions."""
 
 PUBLICATION = Table(

@@ -198,7 +198,7 @@ def test_landed_months_are_noted_for_the_code_location(tmp_path: Path, monkeypat
 
 
 def test_a_month_outside_what_is_landed_leaves_every_table(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    def months() -> list[tuple[str, date]]:
+    def months() -> list[tuple[str, date | None]]:
         return connection.execute(
             "select 'core', invoice_month from core.returns union all select 'checks', invoice_month from quality.check_results order by all"
         ).fetchall()

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from retail_assets import publication, quality
-from retail_assets.contracts import LANDED_LINES, PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, REFRESHED_MONTHS, TABLES, TRANSACTIONS, Table
+from retail_assets.contracts import BUILT_MONTHS, LANDED_LINES, PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, TABLES, TRANSACTIONS, Table
 from retail_assets.publication import PUBLICATION, PublicationRefusedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append
@@ -58,7 +58,7 @@ def query(settings: Settings, sql: str) -> list[tuple[object, ...]]:
 def test_readers_find_every_layer_under_the_catalog_name_retail(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     publish(connection, settings)
     tables = {f"{schema}.{name}" for schema, name in query(settings, "select schema_name, table_name from duckdb_tables()")}
-    left_out = {table.full_name for table in (LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS)}
+    left_out = {table.full_name for table in (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS)}
     assert tables == {table.full_name for table in TABLES} - left_out | {"marts.kpis", PUBLICATION.full_name}
     assert query(settings, "select line_count from retail.marts.kpis") == [(1,)]
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from retail_assets import publication
+from retail_assets import provenance, publication
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     PRODUCT_RECOMMENDATIONS,
@@ -15,6 +15,7 @@ from retail_assets.contracts import (
 )
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
+from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -47,8 +48,9 @@ def published_file(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
     """Publish what stands in the warehouse."""
-    with warehouse.get_connection() as connection:
+    with open_warehouse(warehouse) as connection:
         published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
+        provenance.note_publication(connection, settings)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(settings.serving_dir / publication.FILE_NAME)),

@@ -11,6 +11,7 @@ from retail_assets import months as m
 from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
 from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, monthly_asset, table_spec
+from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, read, transaction
 
@@ -49,7 +50,7 @@ def landing_assets(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Land the files of the landing folder."""
     settings.landing_dir.mkdir(parents=True, exist_ok=True)
-    with warehouse.get_connection() as connection:
+    with open_warehouse(warehouse) as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
         checked = quality.run(connection, no_file_refused)
         with transaction(connection):
