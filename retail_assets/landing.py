@@ -111,13 +111,18 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
 
 def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
     """The files of the landing folder with hash and size, in the order of their names."""
-    paths = sorted(
-        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
-    )
     return [
         LandedFile(file_name=path.relative_to(landing_dir).as_posix(), file_id=_sha256(path), size_bytes=path.stat().st_size, landed_at=seen_at)
-        for path in paths
+        for path in _paths(landing_dir)
     ]
+
+
+def fingerprint(landing_dir: Path) -> str:
+    """A text that changes when a file of the landing folder comes, goes or changes, made without reading any: from names, sizes and times."""
+    seen = [
+        (path.relative_to(landing_dir).as_posix(), status.st_size, status.st_mtime_ns) for path in _paths(landing_dir) for status in [path.stat()]
+    ]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16] if seen else ""
 
 
 def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
@@ -151,6 +156,12 @@ def write_months(path: Path, months: Iterable[date]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
     temporary.replace(path)
+
+
+def _paths(landing_dir: Path) -> list[Path]:
+    return sorted(
+        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -31,9 +31,15 @@ _NOTHING_LANDED = (date(2010, 12, 1), date(2010, 11, 1))
 @cache
 def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
     """The partitions of every layer from raw to rules. Empty until something has landed."""
-    first, last = landed_range(Settings.from_environment().months_path)
+    first, last = loaded_range()
     # end_offset lets the running month in; end_date (exclusive) keeps everything after the last landed month out.
     return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), end_date=m.shift(last, 1).isoformat(), end_offset=1)
+
+
+@cache
+def loaded_range() -> tuple[date, date]:
+    """First and last month as of when the code location loaded."""
+    return landed_range(Settings.from_environment().months_path)
 
 
 def landed_range(months_path: Path) -> tuple[date, date]:

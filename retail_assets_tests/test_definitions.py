@@ -68,7 +68,7 @@ def test_whatever_opens_the_warehouse_is_in_the_one_pool() -> None:
 @pytest.mark.parametrize(
     ("job", "steps"),
     [
-        ("land", {"raw__landing"}),
+        ("land", {"raw__landing", "months_are_current"}),
         ("publish", {"dbt_models", "published__retail"}),
         (
             "refresh",
@@ -83,6 +83,7 @@ def test_whatever_opens_the_warehouse_is_in_the_one_pool() -> None:
                 "segments__segment_migration",
                 "rules__frequent_itemsets",
                 "rules__group_rules",
+                "months_are_current",
                 "dbt_models",
                 "published__retail",
             },

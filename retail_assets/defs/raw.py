@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import duckdb
 
-from retail_assets import landing, quality
+from retail_assets import landing, provenance, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
@@ -14,6 +14,9 @@ from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, 
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, read, transaction
+
+PENDING_MONTHS = "pending_months"
+"""Metadata of a landing: the months that it leaves to refresh."""
 
 _LANDING_TABLES = (LANDED_FILES, LANDED_LINES, PRODUCT_NAMES)
 _LANDING_DESCRIPTION = """
@@ -55,6 +58,7 @@ def landing_assets(
         checked = quality.run(connection, no_file_refused)
         with transaction(connection):
             quality.store(connection, [checked])
+        pending = provenance.pending_months(connection, settings)
     landing.write_months(settings.months_path, report.months)
     for file in report.refused:
         context.log.warning("refused %s: %s", file.file_name, file.reason)
@@ -73,6 +77,7 @@ def landing_assets(
         "lines": sum(file.line_count for file in report.landed),
         "months": m.window_label(list(report.months)),
         "touched_months": [m.label(month) for month in report.touched_months],
+        PENDING_MONTHS: [m.label(month) for month in pending],
     }
     yield from (dg.MaterializeResult(asset_key=key_of(table), metadata=metadata) for table in _LANDING_TABLES)
 
