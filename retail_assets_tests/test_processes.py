@@ -1,9 +1,5 @@
 """Slow: whole runs as operators and users start them, on the real data and with a process per step."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,16 +8,9 @@ import polars as pl
 import pytest
 
 from retail_assets.lib import sample
+from retail_assets_tests.processes import BESIDE_PYTHON, run
 
 pytestmark = pytest.mark.slow
-
-BESIDE_PYTHON = Path(sys.executable).parent
-
-
-def run(command: Sequence[object], home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RETAIL_", "DAGSTER_HOME"))}
-    environment = {**inherited, "RETAIL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), **variables}
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
 
 
 def published(home: Path, tables: list[str]) -> dict[str, pl.DataFrame]:
