@@ -35,6 +35,13 @@ BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
 DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
 """Charts of a month as it stands in the warehouse: metadata name -> PNG."""
 Dependency = Table | dg.AssetDep
+Lineage = Mapping[Table, Mapping[str, Sequence[tuple[Table, str]]]]
+"""For columns of a table, the columns they are made of."""
+
+COLUMN_LINEAGE = "dagster/column_lineage"
+
+_GUIDES = {"raw": "docs/landing.md", "core": "docs/cleaning.md"}
+"""What to read about a layer; of every layer, what its checks ask stands in docs/checks.md."""
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 60
@@ -74,6 +81,8 @@ def table_spec(table: Table, description: str | None, deps: Sequence[Dependency]
                 ]
             ),
             "key": ", ".join(table.key),
+            "checks": dg.MetadataValue.path("docs/checks.md"),
+            **({"guide": dg.MetadataValue.path(_GUIDES[table.schema])} if table.schema in _GUIDES else {}),
         },
     )
 
@@ -96,13 +105,16 @@ def monthly_asset(
     checks: Sequence[quality.Check] = (),
     kinds: frozenset[str] = frozenset({"polars"}),
     pictures: Mapping[Table, DrawMonth] | None = None,
+    lineage: Lineage | None = None,
 ) -> Callable[[BuildMonth], dg.AssetsDefinition]:
     """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset.
 
-    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table.
+    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what columns are made of,
+    for the tables that declare it.
     """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
     inputs = order.inputs(deps)
+    column_lineage = {table: _column_lineage(columns) for table, columns in (lineage or {}).items()}
 
     def decorate(build: BuildMonth) -> dg.AssetsDefinition:
         @dg.multi_asset(
@@ -127,7 +139,9 @@ def monthly_asset(
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
             yield from (
-                dg.MaterializeResult(asset_key=key_of(table), metadata={**_metadata(table, outcomes), **_images(drawn.get(table, {}))})
+                dg.MaterializeResult(
+                    asset_key=key_of(table), metadata={**_metadata(table, outcomes), **column_lineage.get(table, {}), **_images(drawn.get(table, {}))}
+                )
                 for table in tables
             )
 
@@ -225,9 +239,22 @@ def _check_result(check: quality.Check, outcomes: list[_Outcome]) -> dg.AssetChe
                 ],
                 schema=dg.TableSchema([dg.TableColumn("month"), dg.TableColumn("observed"), dg.TableColumn("expected")]),
             ),
+            "months_checked": len(results),
+            "months_failed": len(failed),
+            **_figure(results),
             **({"recovery": check.recovery} if failed else {}),
         },
     )
+
+
+def _figure(results: Sequence[quality.Result]) -> dict[str, str | float]:
+    """Of the last month that was checked: its name, and what was observed where that is a number, which the UI plots over time."""
+    if not results or results[-1].month is None:
+        return {}
+    try:
+        return {"month": m.label(results[-1].month), "observed": float(results[-1].observed)}
+    except ValueError:
+        return {"month": m.label(results[-1].month)}
 
 
 def _describe_failures(check: quality.Check, failed: list[quality.Result]) -> str:
@@ -255,6 +282,11 @@ def _stop_if_blocked(context: dg.AssetExecutionContext, tables: Sequence[Table],
     waiting = [m.label(outcome.month) for outcome in blocked if outcome.waits_for]
     after = [f"{', '.join(waiting)} not written either: built on the months before."] if waiting else []
     raise dg.Failure(" ".join([*refused, *after]), allow_retries=False)
+
+
+def _column_lineage(columns: Mapping[str, Sequence[tuple[Table, str]]]) -> dict[str, dg.TableColumnLineage]:
+    deps = {name: [dg.TableColumnDep(key_of(source), column) for source, column in sources] for name, sources in columns.items()}
+    return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)}
 
 
 def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataValue]:

@@ -104,11 +104,15 @@ every_landed_line_is_here = quality.Check(
 )
 
 
+_RAW_LINEAGE = {column.name: [(LANDED_FILES if column.name == "file_name" else LANDED_LINES, column.name)] for column in RAW_TRANSACTIONS.columns}
+
+
 @monthly_asset(
     tables=[RAW_TRANSACTIONS],
     deps=[LANDED_FILES, LANDED_LINES],
     checks=[every_landed_line_is_here, month_is_complete],
     kinds=frozenset({"sql"}),
+    lineage={RAW_TRANSACTIONS: _RAW_LINEAGE},
 )
 def raw_transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:  # noqa: ARG001 - one signature for all
     """The lines of the month from all landed files: eight fields of text as they came, and beside them what could be read.
