@@ -18,7 +18,7 @@ def origins(sql: str, columns: Mapping[Relation, Mapping[str, str]]) -> dict[str
     Raises:
         sqlglot.errors.SqlglotError: The text cannot be parsed, is no query, or reads a column that no table has.
     """
-    # Takes a third of a second to import, and is needed where a query is new.
+    # A third of a second to import, for a notebook that needs none of it.
     from sqlglot import MappingSchema, exp, parse_one  # noqa: PLC0415
     from sqlglot.errors import SqlglotError  # noqa: PLC0415
     from sqlglot.lineage import lineage  # noqa: PLC0415
