@@ -216,7 +216,7 @@ def _refresh_month(
     context.log.info("%s: %s in %.2f s", m.label(month), state, outcome.seconds)
     if not outcome.is_blocked:
         for table, count in outcome.row_counts.items():
-            context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": outcome.seconds}, key_of(table), month.isoformat())
+            context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": round(outcome.seconds, 3)}, key_of(table), month.isoformat())
     return outcome
 
 
