@@ -29,6 +29,7 @@ _PLACES = {
     "grace_days",
     "webserver_url",
     "alert_url",
+    "postgres_url",
 }
 """Fields that say where and how, and change no result."""
 
@@ -102,6 +103,12 @@ class Settings(BaseModel):
                 f"RETAIL_LOST_AFTER_DAYS ({self.lost_after_days}) must be more than RETAIL_LAPSING_AFTER_DAYS ({self.lapsing_after_days})"
             )
         return self
+
+    postgres_url: str | None = Field(
+        None,
+        description="Postgres database for Dagster's own storage, such as `postgresql+psycopg2://user:password@host/dagster`; files below the home "
+        "when unset. Needs the extra `postgres`, and counts when `dagster.yaml` is first written.",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
