@@ -90,7 +90,9 @@ class Settings(BaseModel):
     memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
     automation: Literal["off", "on"] = Field("off", description="Whether sensors and schedules start switched on; the UI switches each of them.")
     sensor_seconds: int = Field(30, ge=1, description="Seconds between two looks of the sensors at the landing folder and at what has landed.")
-    grace_days: int = Field(5, ge=1, le=28, description="Day of the month on which the schedule refreshes the month before.")
+    grace_days: int = Field(
+        5, ge=1, le=14, description="Day of the month from which on the schedule refreshes the month before: the first working day then."
+    )
     webserver_url: str = Field(
         "http://127.0.0.1:3000", description="The Dagster webserver, which is asked to reload the code location when new months have landed."
     )

@@ -4,7 +4,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +157,12 @@ def test_a_webserver_that_does_not_answer_is_said_and_asked_again(
 @pytest.mark.parametrize(
     ("now", "asked"),
     [
-        (datetime(2011, 12, 5, 6, tzinfo=UTC), ["2011-11-01"]),  # December has lines already, and is not closed
+        (datetime(2011, 12, 5, 6, tzinfo=UTC), ["2011-11-01"]),  # a Monday; December has lines already, and is not closed
         (datetime(2012, 1, 5, 6, tzinfo=UTC), ["2011-12-01"]),
-        (datetime(2012, 2, 5, 6, tzinfo=UTC), []),
+        (datetime(2012, 1, 6, 6, tzinfo=UTC), []),  # done the day before
+        (datetime(2011, 11, 5, 6, tzinfo=UTC), []),  # a Saturday
+        (datetime(2011, 11, 7, 6, tzinfo=UTC), ["2011-10-01"]),
+        (datetime(2012, 2, 6, 6, tzinfo=UTC), []),  # nothing has landed for January
     ],
 )
 def test_the_schedule_asks_for_the_closed_month_or_says_that_its_files_are_missing(
@@ -168,7 +171,14 @@ def test_the_schedule_asks_for_the_closed_month_or_says_that_its_files_are_missi
     context = dg.build_schedule_context(instance, scheduled_execution_time=now, repository_def=defs().get_repository_def())
     data = automation.closed_month.evaluate_tick(context)
     assert [request.partition_key for request in data.run_requests or []] == asked
-    assert asked or str(data.skip_message).startswith("No lines have landed for 2012-01, which has closed.")
+    assert asked or "No lines have landed for 2012-01" in str(data.skip_message) or "is refreshed on" in str(data.skip_message)
+
+
+def test_holidays_put_the_refresh_of_the_closed_month_off() -> None:
+    # Good Friday 2012 was April 6, Easter Monday April 9.
+    assert automation._first_working_day(date(2012, 4, 6)) == date(2012, 4, 10)
+    every_day = [date(2010, 1, 1) + timedelta(days=step) for step in range(366 * 30)]
+    assert all(automation._first_working_day(day) >= day for day in every_day), "there is one within the longest break"
 
 
 def test_sensors_and_the_schedule_are_off_until_they_are_switched_on() -> None:

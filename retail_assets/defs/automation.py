@@ -6,15 +6,19 @@ Off at first (`RETAIL_AUTOMATION=on` for a deployment); the UI switches each. Se
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from urllib.parse import urlsplit
 
 import dagster as dg
 
 from retail_assets import landing
 from retail_assets import months as m
+from retail_assets.calendar_checks import HOLIDAYS_OF
 from retail_assets.contracts import LANDED_FILES
 from retail_assets.defs.jobs import land, refresh
+from retail_assets.defs.published import LONGEST_BREAK_DAYS
 from retail_assets.defs.raw import PENDING_MONTHS
+from retail_assets.lib import trading_days
 from retail_assets.monthly import key_of
 from retail_assets.partitions import RANGE_END, RANGE_START, landed_range, loaded_range, monthly_partitions
 from retail_assets.settings import Settings
@@ -25,6 +29,7 @@ LOCATION = "retail_assets"
 _SETTINGS = Settings.from_environment()
 _SENSOR_STATUS = dg.DefaultSensorStatus.RUNNING if _SETTINGS.automation == "on" else dg.DefaultSensorStatus.STOPPED
 _SCHEDULE_STATUS = dg.DefaultScheduleStatus.RUNNING if _SETTINGS.automation == "on" else dg.DefaultScheduleStatus.STOPPED
+_SATURDAY = 5
 _LOOKED_AT = 50
 """Materializations among which the newest of the job `land` is looked for; refreshes land too."""
 
@@ -76,19 +81,29 @@ def landed_months(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Ski
 
 @dg.schedule(
     job=refresh,
-    cron_schedule=f"0 6 {_SETTINGS.grace_days} * *",
+    cron_schedule=f"0 6 {_SETTINGS.grace_days}-{_SETTINGS.grace_days + LONGEST_BREAK_DAYS} * *",
     execution_timezone="UTC",
     default_status=_SCHEDULE_STATUS,
-    description="Refreshes the month that has closed, some days after its end, so that the last exports are in.",
+    description="Refreshes the month that has closed, on the first working day from the day of grace on, so that the last exports are in.",
 )
 def closed_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """The month before, and not the last partition as schedules built from a partitioned job take it: that may be the running month."""
-    closed = m.shift(context.scheduled_execution_time.date().replace(day=1), -1)
+    today = context.scheduled_execution_time.date()
+    if today != (due := _first_working_day(today.replace(day=_SETTINGS.grace_days))):
+        return dg.SkipReason(f"The month that has closed is refreshed on {due:%A, %Y-%m-%d}.")
+    closed = m.shift(today.replace(day=1), -1)
     if closed.isoformat() not in monthly_partitions().get_partition_keys():
         return dg.SkipReason(
             f"No lines have landed for {m.label(closed)}, which has closed. Ask the source for its exports and put them into {_SETTINGS.landing_dir}."
         )
     return dg.RunRequest(run_key=f"closed {m.label(closed)}", partition_key=closed.isoformat())
+
+
+def _first_working_day(day: date) -> date:
+    """The day itself, or the first one after it that is no weekend and no public holiday."""
+    days = [day + timedelta(days=step) for step in range(LONGEST_BREAK_DAYS + 1)]
+    off = trading_days.public_holidays(days[0], days[-1], *HOLIDAYS_OF)
+    return next(candidate for candidate in days if candidate.weekday() < _SATURDAY and candidate not in off)
 
 
 def _newest_landing(instance: dg.DagsterInstance, after: int) -> tuple[int, list[str]] | None:

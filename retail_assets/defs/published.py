@@ -1,6 +1,6 @@
 """published: the read-only DuckDB file that BI tools query. How it is built and put in place stands in `publication.py`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -22,6 +22,10 @@ from retail_assets.warehouse import Warehouse
 _TABLES = (QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
 """Published tables that no dbt model reads, so that the publication waits for them too."""
 
+LONGEST_BREAK_DAYS = 6
+"""From any day on, a working day comes within so many days: a weekend between public holidays, such as Easter or the turn of the year."""
+
+_GRACE_DAYS = Settings.from_environment().grace_days
 
 _DESCRIPTION = """`serving/retail.duckdb`: every layer and the marts in one read-only file, replaced whole and atomically.
 
@@ -39,6 +43,9 @@ Refused while a blocking check has failed: readers keep the last good publicatio
             group_name="published",
             owners=OWNERS,
             kinds={"duckdb"},
+            freshness_policy=dg.FreshnessPolicy.cron(
+                deadline_cron=f"0 6 {_GRACE_DAYS + LONGEST_BREAK_DAYS + 1} * *", lower_bound_delta=timedelta(days=LONGEST_BREAK_DAYS + 1)
+            ),
         )
     ],
     backfill_policy=SINGLE_RUN,
