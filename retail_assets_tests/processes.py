@@ -20,6 +20,7 @@ from retail_assets.settings import REPOSITORY
 
 BESIDE_PYTHON = Path(sys.executable).parent
 _START_SECONDS = 120
+_STOP_SECONDS = 20
 _LOOK_SECONDS = 0.5
 
 
@@ -53,6 +54,15 @@ class Dagster:
             raise RuntimeError(answer["errors"])
         return answer["data"]
 
+    def is_loaded(self) -> bool:
+        """The webserver answers and has loaded the code location."""
+        query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
+        try:
+            entries = self.graphql(query)["workspaceOrError"]["locationEntries"]
+        except OSError:
+            return False
+        return bool(entries) and entries[0]["loadStatus"] == "LOADED" and entries[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation"
+
     def runs(self, job: str | None = None) -> list[dict[str, Any]]:
         """The runs, oldest first: `runId`, `jobName`, `status`, and `tags` as a dictionary."""
         found = self.graphql("{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }")["runsOrError"]["results"]
@@ -72,43 +82,41 @@ class Dagster:
             time.sleep(_LOOK_SECONDS)
 
 
-@contextmanager
-def dagster(home: Path, **variables: str) -> Iterator[Dagster]:
-    """`dagster dev` on a free port of the loopback, as `make dev` starts it."""
+def free_port() -> int:
+    """A port of the loopback that nothing listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = home / "dagster_dev.log"
-    prepared = run([BESIDE_PYTHON / "retail", "home"], home, **variables)
-    assert prepared.returncode == 0, prepared.stderr
-    command = [str(BESIDE_PYTHON / "dagster"), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def started(command: Sequence[object], log: Path, variables: dict[str, str], folder: Path = REPOSITORY) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, stopped at the end of the block with all it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=environment(home, RETAIL_WEBSERVER_URL=url, **variables),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            [str(part) for part in command], cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    server = Dagster(url, home, process, log)
     try:
-        server.wait_for("the code location", lambda: _is_loaded(server), _START_SECONDS)
-        yield server
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _is_loaded(server: Dagster) -> bool:
-    query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
-    try:
-        entries = server.graphql(query)["workspaceOrError"]["locationEntries"]
-    except OSError:
-        return False
-    return bool(entries) and entries[0]["loadStatus"] == "LOADED" and entries[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation"
+@contextmanager
+def dagster(home: Path, **variables: str) -> Iterator[Dagster]:
+    """`dagster dev` on a free port of the loopback, as `make dev` starts it."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    prepared = run([BESIDE_PYTHON / "retail", "home"], home, **variables)
+    assert prepared.returncode == 0, prepared.stderr
+    command = [BESIDE_PYTHON / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", port]
+    log = home / "dagster_dev.log"
+    with started(command, log, environment(home, RETAIL_WEBSERVER_URL=url, **variables)) as process:
+        server = Dagster(url, home, process, log)
+        server.wait_for("the code location", server.is_loaded, _START_SECONDS)
+        yield server
