@@ -676,3 +676,8 @@ TABLES: tuple[Table, ...] = (
     BUILT_MONTHS,
 )
 """Every table that Python writes, in the order of the flow."""
+
+BUILT_TABLES: tuple[Table, ...] = tuple(
+    table for table in TABLES if table.month_column and table.schema != "quality" and table not in (LANDED_LINES, PRODUCT_NAMES)
+)
+"""Tables that are built month by month from what has landed, and can be built again. The landing keeps the others up to date by itself."""

@@ -15,7 +15,7 @@ import duckdb
 
 from retail_assets import months as m
 from retail_assets import provenance
-from retail_assets.contracts import Table
+from retail_assets.contracts import BUILT_TABLES, Table
 from retail_assets.partitions import PARTITION, RANGE_END, RANGE_START, month_of, monthly_partitions
 from retail_assets.warehouse import Warehouse, WarehouseBusyError
 
@@ -51,7 +51,7 @@ class Input(NamedTuple):
 
 def inputs(deps: Sequence[Table | dg.AssetDep]) -> list[Input]:
     """The months behind dependencies. Left out is what the landing brings up to date by itself, and what is no table built by month."""
-    by_path = {(table.schema, table.name): table for table in provenance.BUILT_TABLES}
+    by_path = {(table.schema, table.name): table for table in BUILT_TABLES}
     found = []
     for dep in deps:
         table = by_path.get((dep.schema, dep.name) if isinstance(dep, Table) else tuple(dep.asset_key.path))  # type: ignore[arg-type]

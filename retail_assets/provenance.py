@@ -16,14 +16,9 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets.contracts import BUILT_MONTHS, LANDED_LINES, PRODUCT_NAMES, TABLES, Table
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, Table
 from retail_assets.settings import Settings
 from retail_assets.warehouse import append, read, transaction
-
-BUILT_TABLES: Final = tuple(
-    table for table in TABLES if table.month_column and table.schema != "quality" and table not in (LANDED_LINES, PRODUCT_NAMES)
-)
-"""Tables that are built month by month. Landing keeps the others up to date by itself."""
 
 PUBLISHED: Final = "published.retail"
 """Stands for the published file among the tables."""

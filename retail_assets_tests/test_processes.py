@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from retail_assets.contracts import BUILT_TABLES
 from retail_assets.lib import sample
-from retail_assets.provenance import BUILT_TABLES
 from retail_assets_tests.processes import BESIDE_PYTHON, environment, run
 
 pytestmark = pytest.mark.slow

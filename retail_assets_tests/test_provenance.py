@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from retail_assets import provenance
-from retail_assets.contracts import LANDED_FILES, RETURNS, TRANSACTIONS
-from retail_assets.provenance import BUILT_TABLES, is_published, note, note_publication, origins, pending_months, stale_months
+from retail_assets.contracts import BUILT_TABLES, LANDED_FILES, RETURNS, TRANSACTIONS
+from retail_assets.provenance import is_published, note, note_publication, origins, pending_months, stale_months
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append, transaction
 

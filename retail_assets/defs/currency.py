@@ -6,7 +6,7 @@ import dagster as dg
 
 from retail_assets import months as m
 from retail_assets import provenance
-from retail_assets.contracts import LANDED_FILES
+from retail_assets.contracts import BUILT_TABLES, LANDED_FILES
 from retail_assets.monthly import POOL, key_of
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
@@ -23,7 +23,7 @@ _SPECS = [
         metadata={"recovery": RECOVERY},
         additional_deps=[key_of(LANDED_FILES)],
     )
-    for table in provenance.BUILT_TABLES
+    for table in BUILT_TABLES
 ]
 
 
@@ -34,7 +34,7 @@ def months_are_current(
     """Say for every table which months are stale."""
     with open_warehouse(warehouse) as connection:
         stale = provenance.stale_months(connection, settings)
-    for table in provenance.BUILT_TABLES:
+    for table in BUILT_TABLES:
         if dg.AssetCheckKey(key_of(table), _CHECK) not in context.selected_asset_check_keys:
             continue
         behind = [m.label(month) for month, names in stale.items() if table.full_name in names]
