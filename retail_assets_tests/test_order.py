@@ -36,7 +36,8 @@ def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settin
     """Counts the months: one more than stands in the month before."""
     earlier = read_months(connection, RFM_CUT_POINTS, m.shift(month, -1), m.shift(month, -1))
     count = 1 + (earlier["customer_count"].item() if earlier.height else 0)
-    row = {"snapshot_month": month, "metric": "frequency", "score": 1, "lowest": 0, "highest": 0, "customer_count": count}
+    anything = {"VARCHAR": "any", "INTEGER": 1, "DOUBLE": 0.0}
+    row = {column.name: anything.get(column.type) for column in RFM_CUT_POINTS.columns} | {"snapshot_month": month, "customer_count": count}
     return {RFM_CUT_POINTS: pl.DataFrame([row], schema=RFM_CUT_POINTS.polars_schema)}
 
 
