@@ -14,7 +14,6 @@ from retail_assets_tests.processes import BESIDE_PYTHON, dagster, run
 IMAGES = Path(__file__).with_name("images")
 PAGES = {
     "graph": ("/assets/marts/customer_segments?view=lineage&lineageScope=upstream&lineageDepth=6", ["landed_files", "customer_segments"]),
-    "asset": ("/assets/core/transactions", ["Latest check results", "transaction_id"]),
     "months": ("/assets/core/transactions?view=partitions&partition=2011-11-01", ["dagster/partition_row_count"]),
     "checks": ("/assets/core/transactions?view=checks&checkDetail=lines_and_pennies_conserved", ["Latest execution", "months_checked"]),
 }

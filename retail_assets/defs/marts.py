@@ -45,7 +45,7 @@ def dbt_models(
 
 
 def _column_lineage(build: DbtCliInvocation, unique_id: str) -> dg.TableColumnLineage:
-    """Read from the compiled SQL while dbt goes on. dagster-dbt's own waits for dbt to end, then asks the warehouse (docs/decisions.md, 18)."""
+    """Read from the compiled SQL while dbt goes on. dagster-dbt's own waits for dbt to end, then asks the warehouse (docs/decisions.md, 25)."""
     nodes = {**build.manifest["nodes"], **build.manifest["sources"]}
     parents = [nodes[parent] for parent in nodes[unique_id]["depends_on"]["nodes"]]
     columns = {(parent["schema"], parent["name"]): {name: column["data_type"] for name, column in parent["columns"].items()} for parent in parents}
