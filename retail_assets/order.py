@@ -81,9 +81,9 @@ def wait_for_months_before(context: dg.AssetExecutionContext, month: date, table
 
     Raises:
         RetryRequested: An unfinished run covers the first of the months.
-        Failure: No run does.
+        Failure: No run does, or it has not ended after many tries (a killed run may look unfinished for ever).
     """
-    if _in_other_runs(context, behind[0]):
+    if context.retry_number < _ORDER_RETRIES and _in_other_runs(context, behind[0]):
         context.log.info("%s waits for %s, which another run refreshes.", m.label(month), m.label(behind[0]))
         raise dg.RetryRequested(max_retries=_ORDER_RETRIES, seconds_to_wait=_ORDER_WAIT_SECONDS)
     raise dg.Failure(
