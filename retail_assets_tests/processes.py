@@ -54,6 +54,20 @@ class Dagster:
             raise RuntimeError(answer["errors"])
         return answer["data"]
 
+    def launch_backfill(self, months: list[str]) -> str:
+        """Launch the job `refresh` over partitions, as the UI does; returns the id of the backfill."""
+        query = """
+            mutation ($backfill: LaunchBackfillParams!) {
+                launchPartitionBackfill(backfillParams: $backfill) { __typename ... on LaunchBackfillSuccess { backfillId } }
+            }
+        """
+        repository = {"repositoryName": "__repository__", "repositoryLocationName": "retail_assets"}
+        selector = {"partitionSetName": "refresh_partition_set", "repositorySelector": repository}
+        launched = self.graphql(query, backfill={"selector": selector, "partitionNames": months})["launchPartitionBackfill"]
+        if launched["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(launched)
+        return str(launched["backfillId"])
+
     def is_loaded(self) -> bool:
         """The webserver answers and has loaded the code location."""
         query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"

@@ -14,19 +14,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.skipif(not IS_T
 MONTHS = ["2010-12-01", "2011-01-01", "2011-02-01"]
 
 
-def launch_backfill(server: Dagster, months: list[str]) -> str:
-    query = """
-        mutation ($backfill: LaunchBackfillParams!) {
-            launchPartitionBackfill(backfillParams: $backfill) { __typename ... on LaunchBackfillSuccess { backfillId } }
-        }
-    """
-    repository = {"repositoryName": "__repository__", "repositoryLocationName": "retail_assets"}
-    selector = {"partitionSetName": "refresh_partition_set", "repositorySelector": repository}
-    launched = server.graphql(query, backfill={"selector": selector, "partitionNames": months})["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    return str(launched["backfillId"])
-
-
 def backfill_status(server: Dagster, backfill: str) -> str:
     query = "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
     status = str(server.graphql(query, id=backfill)["partitionBackfillOrError"]["status"])
@@ -42,7 +29,7 @@ def test_three_months_are_backfilled_in_one_run_and_the_ui_shows_graph_months_an
     landed = run([BESIDE_PYTHON / "dg", "launch", "--job", "land"], tmp_path)
     assert landed.returncode == 0, landed.stderr[-2_000:]
     with dagster(tmp_path) as server, browser() as driver:
-        backfill = launch_backfill(server, MONTHS)
+        backfill = server.launch_backfill(MONTHS)
         server.wait_for("the end of the backfill", lambda: backfill_status(server, backfill) == "COMPLETED_SUCCESS")
         runs = server.runs("refresh")
         assert [(run["status"], run["tags"][RANGE_START], run["tags"][RANGE_END]) for run in runs] == [("SUCCESS", MONTHS[0], MONTHS[-1])]

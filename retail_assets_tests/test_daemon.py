@@ -1,5 +1,7 @@
 """Slow: the daemon itself lands files that arrive, refreshes exactly the months that they leave to refresh, once, and knows new months."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from retail_assets.lib import sample
 from retail_assets.partitions import RANGE_END, RANGE_START
-from retail_assets_tests.processes import Dagster, dagster
+from retail_assets_tests.processes import BESIDE_PYTHON, Dagster, dagster, run
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +78,27 @@ def test_files_that_arrive_are_landed_and_their_months_refreshed_once(tmp_path: 
         server.wait_for("the refresh from the month of the late file on", lambda: refreshes(server) == [first, second, third])
         assert landings(server) == ["SUCCESS"] * 3, "a refused file leads to no further landing"
         assert failed_check(server, ["core", "transactions"], "months_are_current") is None
+
+
+def kill_worker(server: Dagster) -> bool:
+    """Kill the process of the refresh that has started, as an operating system does that is out of memory."""
+    for found in server.runs("refresh"):
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                is_worker = found["status"] == "STARTED" and found["runId"].encode() in process.read_bytes()
+            except OSError:
+                continue
+            if is_worker:
+                os.kill(int(process.parent.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def test_a_run_whose_process_is_killed_fails_frees_the_warehouse_and_is_tried_once_more(tmp_path: Path, files: Path) -> None:
+    drop(files, tmp_path, "2010-12")
+    assert run([BESIDE_PYTHON / "dg", "launch", "--job", "land"], tmp_path).returncode == 0
+    with dagster(tmp_path) as server:
+        server.launch_backfill(["2010-12-01"])
+        server.wait_for("the run", lambda: kill_worker(server))
+        server.wait_for("the run that is tried again", lambda: [found["status"] for found in server.runs("refresh")] == ["FAILURE", "SUCCESS"], 400)
+    assert published_months(tmp_path) == [(2010, 12)]
