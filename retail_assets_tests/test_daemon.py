@@ -1,6 +1,7 @@
 """Slow: the daemon itself lands files that arrive, refreshes exactly the months that they leave to refresh, once, and knows new months."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,14 @@ def test_files_that_arrive_are_landed_and_their_months_refreshed_once(tmp_path: 
 
 
 def kill_worker(server: Dagster) -> bool:
-    """Kill the process of the refresh that has started, as an operating system does that is out of memory."""
+    """Kill the process of the refresh, as an operating system does that is out of memory, once it is at work."""
+    query = "query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message stepKey } } } } }"
     for found in server.runs("refresh"):
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                is_worker = found["status"] == "STARTED" and found["runId"].encode() in process.read_bytes()
-            except OSError:
-                continue
-            if is_worker:
-                os.kill(int(process.parent.name), signal.SIGKILL)
-                return True
+        events = server.graphql(query, id=found["runId"])["logsForRun"]["events"]
+        worker = re.search(r"\(pid: (\d+)\)", " ".join(event.get("message", "") for event in events))
+        if worker and any(event.get("stepKey") == "core__transactions" for event in events):
+            os.kill(int(worker[1]), signal.SIGKILL)
+            return True
     return False
 
 
