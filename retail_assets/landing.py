@@ -199,9 +199,9 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
 def _clear_months_outside(connection: duckdb.DuckDBPyConnection, months: tuple[date, ...]) -> None:
     kept = {"first": months[0], "last": months[-1]} if months else {"first": date.max, "last": date.min}
     connection.execute(
-        # A published file with a month that is gone is out of date as a whole.
-        "delete from quality.built_months where table_name = $published and exists ("
-        "select 1 from quality.built_months where table_name = $published and invoice_month not between $first and $last)",
+        # A published file with a month that is gone is out of date as a whole; the last month looked ahead into a month that may be gone.
+        "delete from quality.built_months where (table_name = $published or invoice_month = $last) and exists ("
+        "select 1 from quality.built_months where invoice_month not between $first and $last)",
         {"published": provenance.PUBLISHED, **kept},
     )
     for table in TABLES:

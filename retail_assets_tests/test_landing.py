@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from retail_assets import landing
+from retail_assets import landing, provenance
 from retail_assets.landing import LandedFile, decide, land, write_months
 from retail_assets.partitions import landed_range
 from retail_assets.warehouse import Warehouse
@@ -221,3 +221,19 @@ def test_a_month_outside_what_is_landed_leaves_every_table(folder: Path, connect
     (folder / "sales.csv").write_text("refused")
     assert land(connection, folder, SECOND).months == ()
     assert months() == [("checks", None)]
+
+
+def test_when_the_last_month_is_gone_the_publication_and_the_month_that_looked_ahead_into_it_are_stale(
+    folder: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    (folder / "december.csv").write_text(JANUARY.replace("2011-01", "2010-12"))
+    (folder / "sales.csv").write_text(JANUARY + FEBRUARY.removeprefix(HEADER))
+    land(connection, folder, FIRST)
+    for month in (date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)):
+        for table in ("core.returns", provenance.PUBLISHED):
+            provenance.note(connection, table, month, provenance.Origin("files", "settings", "0.0.1"))
+    land(connection, folder, SECOND)
+    assert len(provenance.built(connection)) == 6, "a landing that takes no month away leaves all notes"
+    (folder / "sales.csv").write_text(JANUARY)
+    land(connection, folder, SECOND)
+    assert list(provenance.built(connection)) == [("core.returns", date(2010, 12, 1))]
