@@ -32,7 +32,7 @@ docs: $(SYNCED) ## write the files that are generated from the contracts
 	.venv/bin/python -m retail_assets.documents
 
 dev: $(SYNCED) ## the Dagster UI on http://127.0.0.1:3000
-	DAGSTER_HOME="$$(.venv/bin/retail home)" .venv/bin/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	DAGSTER_HOME="$$(.venv/bin/retail home)" RETAIL_WEBSERVER_URL=http://127.0.0.1:$(PORT) .venv/bin/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 $(SYNCED): pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --quiet --compile-bytecode

@@ -43,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[at_home], help="land files, refresh months, publish")
     run.add_argument("--landing", type=Path, metavar="DIR", help="folder of the files to read (default: HOME/landing)")
-    run.add_argument("--months", type=_months, metavar="MONTHS", help="2011-03 or 2011-01:2011-03 (default: from the first changed month on)")
+    run.add_argument(
+        "--months",
+        type=_months,
+        metavar="MONTHS",
+        help="2011-03 or 2011-01:2011-03, and before them what they build on (default: from the first changed month on)",
+    )
     run.add_argument("--all", action="store_true", help="every landed month, changed or not")
     run.set_defaults(command=_run)
 
@@ -111,10 +116,11 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     _land_sample_if_empty(settings)
     try:
-        report, pending = pipeline.land(settings)
+        arrivals = pipeline.land(settings)
     except WarehouseBusyError as error:
         _say(str(error))
         return _ATTENTION
+    report, pending = arrivals.report, arrivals.pending
     if not report.months:
         _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
         return _ATTENTION
@@ -122,9 +128,9 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"No lines have landed for {', '.join(unknown)}. Landed months: {m.window_label(list(report.months))}.")
         return _USAGE
     landed = m.window(report.months[0], report.months[-1])
-    months = options.months or (landed if options.all else pending and m.window(pending[0], landed[-1]))
-    if months:
-        succeeded, failures = pipeline.refresh(months, report, settings)
+    months = _with_months_before(options.months, pending) if options.months else landed if options.all else pending
+    if months or not arrivals.is_published:
+        succeeded, failures = pipeline.refresh(months) if months else pipeline.publish()
         if not succeeded:
             _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
@@ -132,6 +138,14 @@ def _run(options: argparse.Namespace) -> int:
     if report.refused:
         _say(*_refusals(report))
     return _ATTENTION if report.refused else _DONE
+
+
+def _with_months_before(wanted: list[date], pending: list[date]) -> list[date]:
+    """The months asked for, from the first one before them that is not up to date: months build on the ones before."""
+    first = min([*pending, wanted[0]])
+    if first < wanted[0]:
+        _say(f"From {m.label(first)} on: months build on the ones before them, and these are not up to date.")
+    return m.window(first, wanted[-1])
 
 
 def _land_sample_if_empty(settings: Settings) -> None:

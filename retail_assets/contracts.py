@@ -634,13 +634,14 @@ CHECK_RESULTS = Table(
     ),
 )
 
-REFRESHED_MONTHS = Table(
+BUILT_MONTHS = Table(
     schema="quality",
-    name="refreshed_months",
-    grain="One row per month that `retail run` carried through to a publication: what it was made from.",
-    key=("invoice_month",),
+    name="built_months",
+    grain="One row per table and month that is built from the files landed then, and per month of the published file: what it was built from.",
+    key=("table_name", "invoice_month"),
     month_column="invoice_month",
     columns=(
+        Column("table_name", "VARCHAR", "Table with its schema; `published.retail` for the published file."),
         _invoice_month(),
         Column("files_hash", "VARCHAR", "Changes when other file contents count for the month or one before it."),
         Column("settings_hash", "VARCHAR", "Changes when a setting changes that can change a result."),
@@ -672,6 +673,11 @@ TABLES: tuple[Table, ...] = (
     RECOMMENDATION_QUALITY,
     GROUP_RULES,
     CHECK_RESULTS,
-    REFRESHED_MONTHS,
+    BUILT_MONTHS,
 )
 """Every table that Python writes, in the order of the flow."""
+
+BUILT_TABLES: tuple[Table, ...] = tuple(
+    table for table in TABLES if table.month_column and table.schema != "quality" and table not in (LANDED_LINES, PRODUCT_NAMES)
+)
+"""Tables that are built month by month from what has landed, and can be built again. The landing keeps the others up to date by itself."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from retail_assets.settings import Settings
 
 _DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
+_POSTGRES = """
+storage:
+  postgres:
+    postgres_url:
+      env: RETAIL_POSTGRES_URL
+"""
 
 
 def prepare(settings: Settings) -> None:
     """Make the folders and Dagster's `dagster.yaml` where they are missing, and point this process at them.
 
-    An existing `dagster.yaml` is left alone: an operator may have put Postgres storage or a run launcher in it.
+    An existing `dagster.yaml` is left alone: an operator may have put other storage or a run launcher in it.
     """
     for folder in (settings.landing_dir, settings.warehouse_path.parent, settings.serving_dir, settings.reports_dir, settings.dagster_home):
         if folder == settings.landing:
@@ -22,7 +27,8 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     instance_settings = settings.dagster_home / "dagster.yaml"
     if not instance_settings.exists():
-        shutil.copyfile(_DAGSTER_YAML, instance_settings)
+        shipped = _DAGSTER_YAML.read_text(encoding="utf-8")
+        instance_settings.write_text(shipped + (_POSTGRES if settings.postgres_url else ""), encoding="utf-8")
     os.environ["RETAIL_HOME"] = str(settings.home.absolute())
     if settings.landing:
         os.environ["RETAIL_LANDING"] = str(settings.landing_dir)

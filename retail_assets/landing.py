@@ -18,7 +18,8 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES
+from retail_assets import provenance
+from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, TABLES
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
@@ -76,6 +77,8 @@ class LandingReport:
 def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: datetime, date_order: parsing.DateOrder = "auto") -> LandingReport:
     """Bring `raw.landed_files`, `raw.landed_lines` and `raw.product_names` up to date with the landing folder, in one transaction.
 
+    Months before the first landed one or after the last are no partitions any more, so no run could empty them: here their rows leave every table.
+
     Args:
         connection: A connection to the warehouse.
         landing_dir: The folder; files in folders below it count too, hidden ones do not.
@@ -101,18 +104,25 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
         touched = _touched(before, after)
         for month in touched:
             replace_month(connection, PRODUCT_NAMES, month, cleaning.product_names(read_months(connection, LANDED_LINES, month, month)))
-    return LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+        report = LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+        _clear_months_outside(connection, report.months)
+    return report
 
 
 def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
     """The files of the landing folder with hash and size, in the order of their names."""
-    paths = sorted(
-        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
-    )
     return [
         LandedFile(file_name=path.relative_to(landing_dir).as_posix(), file_id=_sha256(path), size_bytes=path.stat().st_size, landed_at=seen_at)
-        for path in paths
+        for path in _paths(landing_dir)
     ]
+
+
+def fingerprint(landing_dir: Path) -> str:
+    """A text that changes when a file of the landing folder comes, goes or changes, made without reading any: from names, sizes and times."""
+    seen = [
+        (path.relative_to(landing_dir).as_posix(), status.st_size, status.st_mtime_ns) for path in _paths(landing_dir) for status in [path.stat()]
+    ]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16] if seen else ""
 
 
 def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
@@ -138,12 +148,20 @@ def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[La
 
 
 def write_months(path: Path, months: Iterable[date]) -> None:
-    """Note the first and last landed month where the code location finds them when it loads; atomically."""
+    """Note the first and last landed month where the code location finds them when it loads; atomically. Without months there is no note."""
     ordered = sorted(months)
-    if ordered:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
-        temporary.replace(path)
+    if not ordered:
+        path.unlink(missing_ok=True)
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _paths(landing_dir: Path) -> list[Path]:
+    return sorted(
+        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
+    )
 
 
 def _sha256(path: Path) -> str:
@@ -176,6 +194,20 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
     counted_before, counted_after = ({file.file_id: file.months for file in files if file.status == "landed"} for files in (before, after))
     changed = counted_before.keys() ^ counted_after.keys()
     return tuple(sorted({month for file_id in changed for month in (counted_before | counted_after)[file_id]}))
+
+
+def _clear_months_outside(connection: duckdb.DuckDBPyConnection, months: tuple[date, ...]) -> None:
+    kept = {"first": months[0], "last": months[-1]} if months else {"first": date.max, "last": date.min}
+    connection.execute(
+        # A published file with a month that is gone is out of date as a whole; the last month looked ahead into a month that may be gone.
+        "delete from quality.built_months where (table_name = $published or invoice_month = $last) and exists ("
+        "select 1 from quality.built_months where invoice_month not between $first and $last)",
+        {"published": provenance.PUBLISHED, **kept},
+    )
+    for table in TABLES:
+        if table.month_column:
+            outside = f"{table.month_column} not between $first and $last"
+            connection.execute(f"delete from {table.full_name} where {outside}", kept)  # noqa: S608 - names are our contracts
 
 
 @dataclass(frozen=True)

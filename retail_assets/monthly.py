@@ -16,8 +16,9 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets import quality
+from retail_assets import order, provenance, quality
 from retail_assets.contracts import Table
+from retail_assets.order import open_warehouse
 from retail_assets.partitions import month_of, monthly_partitions
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, replace_month, transaction
@@ -34,6 +35,13 @@ BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
 DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
 """Charts of a month as it stands in the warehouse: metadata name -> PNG."""
 Dependency = Table | dg.AssetDep
+Lineage = Mapping[Table, Mapping[str, Sequence[tuple[Table, str]]]]
+"""For columns of a table, the columns they are made of."""
+
+COLUMN_LINEAGE = "dagster/column_lineage"
+
+_GUIDES = {"raw": "docs/landing.md", "core": "docs/cleaning.md"}
+"""What to read about a layer; of every layer, what its checks ask stands in docs/checks.md."""
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 60
@@ -57,6 +65,7 @@ def table_spec(table: Table, description: str | None, deps: Sequence[Dependency]
         description=f"{table.grain}\n\n{inspect.cleandoc(description or '')}",
         group_name=table.schema,
         owners=OWNERS,
+        code_version=f"{provenance.code_version()} {Settings.from_environment().results_hash()}",
         kinds={"duckdb", *kinds},
         metadata={
             "dagster/table_name": f"retail.{table.full_name}",
@@ -72,6 +81,8 @@ def table_spec(table: Table, description: str | None, deps: Sequence[Dependency]
                 ]
             ),
             "key": ", ".join(table.key),
+            "checks": dg.MetadataValue.path("docs/checks.md"),
+            **({"guide": dg.MetadataValue.path(_GUIDES[table.schema])} if table.schema in _GUIDES else {}),
         },
     )
 
@@ -94,12 +105,16 @@ def monthly_asset(
     checks: Sequence[quality.Check] = (),
     kinds: frozenset[str] = frozenset({"polars"}),
     pictures: Mapping[Table, DrawMonth] | None = None,
+    lineage: Lineage | None = None,
 ) -> Callable[[BuildMonth], dg.AssetsDefinition]:
     """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset.
 
-    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table.
+    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what columns are made of,
+    for the tables that declare it.
     """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
+    inputs = order.inputs(deps)
+    column_lineage = {table: _column_lineage(columns) for table, columns in (lineage or {}).items()}
 
     def decorate(build: BuildMonth) -> dg.AssetsDefinition:
         @dg.multi_asset(
@@ -114,13 +129,19 @@ def monthly_asset(
             context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
         ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
             months = [month_of(key) for key in context.partition_keys]
-            with warehouse.get_connection() as connection:
-                outcomes = [_refresh_month(context, connection, month, settings, build, all_checks) for month in months]
+            with open_warehouse(warehouse) as connection:
+                origins = provenance.origins(connection, settings)
+                outcomes: list[_Outcome] = []
+                for month in months:
+                    refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
+                    outcomes.append(_refresh_month(context, connection, month, settings, build, tables, all_checks, inputs, origins, refused))
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
             yield from (
-                dg.MaterializeResult(asset_key=key_of(table), metadata={**_metadata(table, outcomes), **_images(drawn.get(table, {}))})
+                dg.MaterializeResult(
+                    asset_key=key_of(table), metadata={**_metadata(table, outcomes), **column_lineage.get(table, {}), **_images(drawn.get(table, {}))}
+                )
                 for table in tables
             )
 
@@ -136,10 +157,12 @@ class _Outcome:
     seconds: float
     row_counts: dict[Table, int] = field(default_factory=dict)
     preview: dict[Table, pl.DataFrame] = field(default_factory=dict)
+    waits_for: date | None = None
+    """A month before it that it builds on and that was refused."""
 
     @property
     def is_blocked(self) -> bool:
-        return any(result.is_blocking for result in self.results)
+        return self.waits_for is not None or any(result.is_blocking for result in self.results)
 
 
 class _MonthBlockedError(Exception):
@@ -152,10 +175,20 @@ def _refresh_month(
     month: date,
     settings: Settings,
     build: BuildMonth,
+    tables: Sequence[Table],
     checks: Sequence[quality.Check],
+    inputs: Sequence[order.Input],
+    origins: Mapping[date, provenance.Origin],
+    refused: Sequence[date],
 ) -> _Outcome:
     """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was."""
     started = time.perf_counter()
+    stale = order.stale_inputs(connection, month, inputs, origins)
+    behind = sorted({needed for table, needed in stale if table in tables})
+    if waits_for := [needed for needed in behind if needed in refused]:
+        return _Outcome(month, [], 0, waits_for=waits_for[0])
+    if behind:
+        order.wait_for_months_before(context, month, tables[0], behind)
     results: list[quality.Result] = []
     frames: Frames = {}
     try:
@@ -167,6 +200,8 @@ def _refresh_month(
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
             quality.store(connection, results)
+            for table in tables:
+                provenance.note(connection, table.full_name, month, None if stale else origins.get(month))
     except _MonthBlockedError:
         with transaction(connection):
             quality.store(connection, results)
@@ -181,7 +216,7 @@ def _refresh_month(
     context.log.info("%s: %s in %.2f s", m.label(month), state, outcome.seconds)
     if not outcome.is_blocked:
         for table, count in outcome.row_counts.items():
-            context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": outcome.seconds}, key_of(table), month.isoformat())
+            context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": round(outcome.seconds, 3)}, key_of(table), month.isoformat())
     return outcome
 
 
@@ -204,9 +239,22 @@ def _check_result(check: quality.Check, outcomes: list[_Outcome]) -> dg.AssetChe
                 ],
                 schema=dg.TableSchema([dg.TableColumn("month"), dg.TableColumn("observed"), dg.TableColumn("expected")]),
             ),
+            "months_checked": len(results),
+            "months_failed": len(failed),
+            **_figure(results),
             **({"recovery": check.recovery} if failed else {}),
         },
     )
+
+
+def _figure(results: Sequence[quality.Result]) -> dict[str, str | float]:
+    """Of the last month that was checked: its name, and what was observed where that is a number, which the UI plots over time."""
+    if not results or results[-1].month is None:
+        return {}
+    try:
+        return {"month": m.label(results[-1].month), "observed": float(results[-1].observed)}
+    except ValueError:
+        return {"month": m.label(results[-1].month)}
 
 
 def _describe_failures(check: quality.Check, failed: list[quality.Result]) -> str:
@@ -224,13 +272,21 @@ def _stop_if_blocked(context: dg.AssetExecutionContext, tables: Sequence[Table],
         if not outcome.is_blocked:
             for table in tables:
                 context.log_event(dg.AssetMaterialization(key_of(table), partition=outcome.month.isoformat()))
-    failures = [result for outcome in blocked for result in outcome.results if result.is_blocking]
-    raise dg.Failure(
-        description="; ".join(f"{result.check.table.full_name} {m.label(outcome.month)}" for outcome in blocked for result in outcome.results[:1])
-        + " not written: "
-        + "; ".join(f"{result.check.name} observed {result.observed}, expected {result.expected}. {result.check.recovery}" for result in failures),
-        allow_retries=False,
-    )
+    refused = [
+        f"{result.check.table.full_name} {m.label(outcome.month)} not written: {result.check.name} observed {result.observed}, "
+        f"expected {result.expected}. {result.check.recovery}"
+        for outcome in blocked
+        for result in outcome.results
+        if result.is_blocking
+    ]
+    waiting = [m.label(outcome.month) for outcome in blocked if outcome.waits_for]
+    after = [f"{', '.join(waiting)} not written either: built on the months before."] if waiting else []
+    raise dg.Failure(" ".join([*refused, *after]), allow_retries=False)
+
+
+def _column_lineage(columns: Mapping[str, Sequence[tuple[Table, str]]]) -> dict[str, dg.TableColumnLineage]:
+    deps = {name: [dg.TableColumnDep(key_of(source), column) for source, column in sources] for name, sources in columns.items()}
+    return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)}
 
 
 def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataValue]:

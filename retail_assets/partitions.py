@@ -17,6 +17,11 @@ import dagster as dg
 from retail_assets import months as m
 from retail_assets.settings import Settings
 
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+"""Tags of a run that say its months."""
+
 FIRST_MONTH_VARIABLE = "RETAIL_FIRST_MONTH"
 LAST_MONTH_VARIABLE = "RETAIL_LAST_MONTH"
 
@@ -26,9 +31,15 @@ _NOTHING_LANDED = (date(2010, 12, 1), date(2010, 11, 1))
 @cache
 def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
     """The partitions of every layer from raw to rules. Empty until something has landed."""
-    first, last = landed_range(Settings.from_environment().months_path)
+    first, last = loaded_range()
     # end_offset lets the running month in; end_date (exclusive) keeps everything after the last landed month out.
     return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), end_date=m.shift(last, 1).isoformat(), end_offset=1)
+
+
+@cache
+def loaded_range() -> tuple[date, date]:
+    """First and last month as of when the code location loaded."""
+    return landed_range(Settings.from_environment().months_path)
 
 
 def landed_range(months_path: Path) -> tuple[date, date]:

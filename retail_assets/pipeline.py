@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from retail_assets import landing, publication, refreshed
+from retail_assets import landing, provenance, publication
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -18,31 +19,31 @@ from retail_assets.warehouse import Warehouse
 if TYPE_CHECKING:
     import dagster as dg
 
-_RANGE_START: Final = "dagster/asset_partition_range_start"
-_RANGE_END: Final = "dagster/asset_partition_range_end"
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What a landing found, the months it leaves to refresh, and whether the published file is what follows from the landed files."""
+
+    report: LandingReport
+    pending: list[date]
+    is_published: bool
 
 
-def land(settings: Settings) -> tuple[LandingReport, list[date]]:
-    """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet.
-
-    Returns:
-        What landed, and the months that have to be refreshed.
-    """
+def land(settings: Settings) -> Arrivals:
+    """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
     with _warehouse(settings).get_connection() as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
-        is_published = publication.current(settings) is not None
-        pending = refreshed.pending_months(connection, report, settings) if report.months and is_published else list(report.months)
+        pending = provenance.pending_months(connection, settings)
+        is_published = publication.current(settings) is not None and provenance.is_published(connection, settings)
     landing.write_months(settings.months_path, report.months)
-    return report, pending
+    return Arrivals(report, pending, is_published)
 
 
-def refresh(months: list[date], report: LandingReport, settings: Settings) -> tuple[bool, list[str]]:
+def refresh(months: list[date]) -> tuple[bool, list[str]]:
     """Materialize every layer for the months in one run, and publish. Whether it succeeded, and what failed."""
-    succeeded, failures = _execute("refresh", {_RANGE_START: months[0].isoformat(), _RANGE_END: months[-1].isoformat()})
-    if succeeded:
-        with _warehouse(settings).get_connection() as connection:
-            refreshed.record(connection, months, report, settings)
-    return succeeded, failures
+    from retail_assets.partitions import RANGE_END, RANGE_START  # noqa: PLC0415
+
+    return _execute("refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()})
 
 
 def _warehouse(settings: Settings) -> Warehouse:

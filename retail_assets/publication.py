@@ -21,8 +21,8 @@ from typing import Final
 import duckdb
 
 from retail_assets import months as m
-from retail_assets import quality
-from retail_assets.contracts import LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS, TABLES, Column, Table
+from retail_assets import provenance, quality
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, PRODUCT_NAMES, TABLES, Column, Table
 from retail_assets.settings import Settings
 from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text
 
@@ -32,7 +32,7 @@ _CATALOG: Final = "published"
 """Name of the new file while it is being built."""
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
 
-_PUBLISHED_TABLES: Final = tuple(table for table in TABLES if table not in (LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS))
+_PUBLISHED_TABLES: Final = tuple(table for table in TABLES if table not in (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS))
 """Working tables are left out: what readers need of the landing is in raw.raw_transactions."""
 
 PUBLICATION = Table(
@@ -79,6 +79,7 @@ def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, published
         PublicationRefusedError: An ERROR check has failed, there is nothing to publish, or the copy is not what the warehouse holds.
     """
     _refuse_failed_checks(connection)
+    _refuse_emptied_tables(connection)
     versions = settings.serving_dir / "versions"
     versions.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(versions)
@@ -131,6 +132,14 @@ def _refuse_failed_checks(connection: duckdb.DuckDBPyConnection) -> None:
             for row in failed.head(5).to_dicts()
         )
         raise PublicationRefusedError(f"{failed.height} blocking checks have failed, so the last good publication stays: {listed}")
+
+
+def _refuse_emptied_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """After an upgrade that changed a table, it is empty until its months are built again."""
+    built = {table for table, _ in provenance.built(connection)}
+    emptied = [table.full_name for table in BUILT_TABLES if table.full_name not in built]
+    if built - {provenance.PUBLISHED} and emptied:
+        raise PublicationRefusedError(f"No month of {', '.join(emptied)} is built yet, so the last good publication stays. Run `retail run` first.")
 
 
 def _build(connection: duckdb.DuckDBPyConnection, file: Path, settings: Settings, published_at: datetime, run_id: str) -> dict[str, int]:

@@ -17,7 +17,20 @@ PREFIX = "RETAIL_"
 REPOSITORY = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = REPOSITORY / "dbt_sql"
 
-_PLACES = {"home", "landing", "executor", "lock_timeout_seconds", "memory_limit", "kept_publications"}
+_PLACES = {
+    "home",
+    "landing",
+    "executor",
+    "lock_timeout_seconds",
+    "memory_limit",
+    "kept_publications",
+    "automation",
+    "sensor_seconds",
+    "grace_days",
+    "webserver_url",
+    "alert_url",
+    "postgres_url",
+}
 """Fields that say where and how, and change no result."""
 
 
@@ -75,6 +88,15 @@ class Settings(BaseModel):
         "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."
     )
     memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
+    automation: Literal["off", "on"] = Field("off", description="Whether sensors and schedules start switched on; the UI switches each of them.")
+    sensor_seconds: int = Field(30, ge=1, description="Seconds between two looks of the sensors at the landing folder and at what has landed.")
+    grace_days: int = Field(
+        5, ge=1, le=14, description="Day of the month from which on the schedule refreshes the month before: the first working day then."
+    )
+    webserver_url: str = Field(
+        "http://127.0.0.1:3000", description="The Dagster webserver, which is asked to reload the code location when new months have landed."
+    )
+    alert_url: str | None = Field(None, description='URL that gets a POST of `{"text": ...}` when a step of a job fails: what failed, what to do.')
 
     @model_validator(mode="after")
     def _lapsing_comes_before_lost(self) -> Self:
@@ -83,6 +105,12 @@ class Settings(BaseModel):
                 f"RETAIL_LOST_AFTER_DAYS ({self.lost_after_days}) must be more than RETAIL_LAPSING_AFTER_DAYS ({self.lapsing_after_days})"
             )
         return self
+
+    postgres_url: str | None = Field(
+        None,
+        description="Postgres database for Dagster's own storage, such as `postgresql+psycopg2://user:password@host/dagster`; files below the home "
+        "when unset. Needs the extra `postgres`, and counts when `dagster.yaml` is first written.",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

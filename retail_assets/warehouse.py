@@ -17,7 +17,7 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import TABLES, Table
+from retail_assets.contracts import BUILT_TABLES, TABLES, Table
 
 STORAGE_VERSION: Final = "v1.0.0"
 """Storage version of every file we create: opened by DuckDB 1.1 to 2.0 (docs/decisions.md, 2)."""
@@ -88,10 +88,23 @@ def _holder(error: duckdb.IOException) -> str:
 
 
 def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    present = {f"{schema}.{name}" for schema, name in connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()}
+    """Every table as its contract says. One that another version made is emptied where it can be built again, and its months are stale then."""
+    stored = dict(
+        connection.execute(
+            "select schema_name || '.' || table_name, string_agg(column_name || ' ' || data_type, ', ' order by column_index) "
+            "from duckdb_columns() where database_name = current_database() and not internal group by all"
+        ).fetchall()
+    )
     for table in TABLES:
-        if table.full_name not in present:
+        if table.full_name not in stored:
             connection.execute(create_statement(table))
+    for table in BUILT_TABLES:
+        declared = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+        if stored.get(table.full_name, declared) != declared:
+            with transaction(connection):
+                connection.execute(f"drop table {table.full_name}")
+                connection.execute(create_statement(table))
+                connection.execute("delete from quality.built_months where table_name = ?", [table.full_name])
 
 
 def create_statement(table: Table, catalog: str = "") -> str:

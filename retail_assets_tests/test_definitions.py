@@ -1,13 +1,19 @@
 """The code location: every asset is described as the UI promises, keys mirror storage, jobs hold what they say."""
 
 import functools
+import subprocess
+import sys
 
 import dagster as dg
 import pytest
+import yaml
 
+from retail_assets import dbt_project
 from retail_assets.contracts import TABLES
 from retail_assets.definitions import defs
+from retail_assets.defs import automation
 from retail_assets.monthly import key_of
+from retail_assets.settings import REPOSITORY
 
 GROUPS = {"raw", "core", "features", "segments", "rules", "marts", "published"}  # and `quality`, which is written by all of them
 UNPARTITIONED = {"raw/landed_files", "raw/landed_lines", "raw/product_names", "core/products", "core/customers", "published/retail"}
@@ -68,7 +74,7 @@ def test_whatever_opens_the_warehouse_is_in_the_one_pool() -> None:
 @pytest.mark.parametrize(
     ("job", "steps"),
     [
-        ("land", {"raw__landing"}),
+        ("land", {"raw__landing", "months_are_current"}),
         ("publish", {"dbt_models", "published__retail"}),
         (
             "refresh",
@@ -83,6 +89,7 @@ def test_whatever_opens_the_warehouse_is_in_the_one_pool() -> None:
                 "segments__segment_migration",
                 "rules__frequent_itemsets",
                 "rules__group_rules",
+                "months_are_current",
                 "dbt_models",
                 "published__retail",
             },
@@ -97,3 +104,20 @@ def test_conservation_blocks_what_is_downstream() -> None:
     graph = repository().asset_graph
     check = graph.get_check_spec(dg.AssetCheckKey(dg.AssetKey(["core", "transactions"]), "lines_and_pennies_conserved"))
     assert check.blocking
+
+
+def test_the_code_location_loads_without_what_only_steps_need() -> None:
+    script = "import sys; from retail_assets.definitions import defs; defs(); print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sklearn", "scipy", "matplotlib", "mlxtend", "pandas", "gql", "selenium"} & set(loaded)
+
+
+def test_dbt_is_not_asked_where_the_manifest_is_as_new_as_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = dbt_project.current_manifest()
+    monkeypatch.setattr(dbt_project, "dbt_resource", lambda: pytest.fail("dbt was asked"))
+    assert dbt_project.current_manifest() == manifest
+
+
+def test_the_name_of_the_code_location_is_that_of_the_workspace() -> None:
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())
+    assert [target["python_module"]["location_name"] for target in workspace["load_from"]] == [automation.LOCATION]

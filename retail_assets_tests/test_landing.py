@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from retail_assets import landing
+from retail_assets import landing, provenance
 from retail_assets.landing import LandedFile, decide, land, write_months
 from retail_assets.partitions import landed_range
 from retail_assets.warehouse import Warehouse
@@ -195,3 +195,45 @@ def test_landed_months_are_noted_for_the_code_location(tmp_path: Path, monkeypat
     assert landed_range(note) == (date(2011, 1, 1), date(2011, 2, 1))
     monkeypatch.setenv("RETAIL_LAST_MONTH", "2011-06")
     assert landed_range(note) == (date(2011, 1, 1), date(2011, 6, 1))
+
+
+def test_a_month_outside_what_is_landed_leaves_every_table(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    def months() -> list[tuple[str, date | None]]:
+        return connection.execute(
+            "select 'core', invoice_month from core.returns union all select 'checks', invoice_month from quality.check_results order by all"
+        ).fetchall()
+
+    (folder / "sales.csv").write_text(JANUARY + FEBRUARY.removeprefix(HEADER))
+    land(connection, folder, FIRST)
+    for month in ("2011-01-01", "2011-02-01"):
+        connection.execute(
+            "insert into core.returns by name select 'C1/A' as return_id, 1 as match_no, $month::date as invoice_month, 'A' as stock_code, "
+            "1 as quantity, 1 as amount, 'orphan' as match_status, false as is_left_censored, now()::timestamp as returned_at",
+            {"month": month},
+        )
+        connection.execute("insert into quality.check_results values ('core.returns', 'a', $month, 'ERROR', false, '1', '0', '')", {"month": month})
+    connection.execute("insert into quality.check_results values ('raw.landed_files', 'b', null, 'WARN', true, '0', '0', '')")
+    (folder / "sales.csv").write_text(JANUARY)
+    report = land(connection, folder, SECOND)
+    assert report.months == (date(2011, 1, 1),)
+    assert report.touched_months == (date(2011, 1, 1), date(2011, 2, 1))
+    assert months() == [("checks", date(2011, 1, 1)), ("checks", None), ("core", date(2011, 1, 1))]
+    (folder / "sales.csv").write_text("refused")
+    assert land(connection, folder, SECOND).months == ()
+    assert months() == [("checks", None)]
+
+
+def test_when_the_last_month_is_gone_the_publication_and_the_month_that_looked_ahead_into_it_are_stale(
+    folder: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    (folder / "december.csv").write_text(JANUARY.replace("2011-01", "2010-12"))
+    (folder / "sales.csv").write_text(JANUARY + FEBRUARY.removeprefix(HEADER))
+    land(connection, folder, FIRST)
+    for month in (date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)):
+        for table in ("core.returns", provenance.PUBLISHED):
+            provenance.note(connection, table, month, provenance.Origin("files", "settings", "0.0.1"))
+    land(connection, folder, SECOND)
+    assert len(provenance.built(connection)) == 6, "a landing that takes no month away leaves all notes"
+    (folder / "sales.csv").write_text(JANUARY)
+    land(connection, folder, SECOND)
+    assert list(provenance.built(connection)) == [("core.returns", date(2010, 12, 1))]

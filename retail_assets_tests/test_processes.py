@@ -1,9 +1,8 @@
 """Slow: whole runs as operators and users start them, on the real data and with a process per step."""
 
-import os
 import subprocess
-import sys
-from collections.abc import Sequence
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,17 +10,13 @@ import duckdb
 import polars as pl
 import pytest
 
+from retail_assets.contracts import BUILT_TABLES
 from retail_assets.lib import sample
+from retail_assets_tests.processes import BESIDE_PYTHON, environment, run
 
 pytestmark = pytest.mark.slow
 
-BESIDE_PYTHON = Path(sys.executable).parent
-
-
-def run(command: Sequence[object], home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RETAIL_", "DAGSTER_HOME"))}
-    environment = {**inherited, "RETAIL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), **variables}
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
+_BETWEEN_READS_SECONDS = 0.2
 
 
 def published(home: Path, tables: list[str]) -> dict[str, pl.DataFrame]:
@@ -40,6 +35,39 @@ def test_a_process_per_step_ends_in_the_same_tables_as_one_process(tmp_path: Pat
     assert again.returncode == 0, again.stderr[-2_000:]
     after = published(tmp_path, tables)
     assert [table for table in tables if not before[table].equals(after[table])] == []
+
+
+def test_runs_of_one_month_each_at_once_in_any_order_end_in_the_tables_of_one_run_and_no_reader_waits(tmp_path: Path) -> None:
+    straight, at_once = tmp_path / "straight", tmp_path / "at_once"
+    for home in (straight, at_once):
+        sample.write(sample.generate(2_000, 5), home / "landing")
+        for later in [path for path in (home / "landing").iterdir() if path.stem > "2011-02"]:
+            later.unlink()
+    # An instance without our pool: the warehouse's own queue has to do.
+    (at_once / "dagster").mkdir()
+    (at_once / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    done = run([BESIDE_PYTHON / "retail", "run"], straight)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert run([BESIDE_PYTHON / "dg", "launch", "--job", "land"], at_once).returncode == 0
+
+    command = [str(BESIDE_PYTHON / "dg"), "launch", "--job", "refresh", "--partition"]
+    launched = [
+        subprocess.Popen([*command, month], env=environment(at_once), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for month in ("2011-02-01", "2011-01-01", "2010-12-01")
+    ]
+    with ThreadPoolExecutor() as pool:
+        outputs = [pool.submit(process.communicate) for process in launched]
+        reads = 0
+        while not all(output.done() for output in outputs):
+            if (at_once / "serving" / "retail.duckdb").exists():
+                assert published(at_once, ["marts.publication"])["marts.publication"].height == 1
+                reads += 1
+            time.sleep(_BETWEEN_READS_SECONDS)
+    assert [process.returncode for process in launched] == [0, 0, 0], [output.result()[0][-2_000:] for output in outputs]
+    assert reads > 0
+    tables = [table.full_name for table in BUILT_TABLES if table.schema != "raw"]
+    expected, found = published(straight, tables), published(at_once, tables)
+    assert [table for table in tables if not expected[table].equals(found[table])] == []
 
 
 @pytest.mark.real_data

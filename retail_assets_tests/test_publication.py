@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import publication, quality
-from retail_assets.contracts import LANDED_LINES, PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, REFRESHED_MONTHS, TABLES, TRANSACTIONS, Table
+from retail_assets import provenance, publication, quality
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, TABLES, TRANSACTIONS, Table
 from retail_assets.publication import PUBLICATION, PublicationRefusedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append
@@ -58,7 +58,7 @@ def query(settings: Settings, sql: str) -> list[tuple[object, ...]]:
 def test_readers_find_every_layer_under_the_catalog_name_retail(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     publish(connection, settings)
     tables = {f"{schema}.{name}" for schema, name in query(settings, "select schema_name, table_name from duckdb_tables()")}
-    left_out = {table.full_name for table in (LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS)}
+    left_out = {table.full_name for table in (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS)}
     assert tables == {table.full_name for table in TABLES} - left_out | {"marts.kpis", PUBLICATION.full_name}
     assert query(settings, "select line_count from retail.marts.kpis") == [(1,)]
 
@@ -103,6 +103,20 @@ def test_lines_that_do_not_add_up_are_not_published(connection: duckdb.DuckDBPyC
     with pytest.raises(PublicationRefusedError, match="differ in 2011-01"):
         publish(connection, settings)
     assert publication.current(settings) is None
+
+
+def test_tables_that_an_upgrade_emptied_are_not_published_before_they_are_built_again(
+    connection: duckdb.DuckDBPyConnection, settings: Settings
+) -> None:
+    published = publish(connection, settings)
+    origin = provenance.Origin("files", "settings", "0.0.1")
+    for table in BUILT_TABLES:
+        provenance.note(connection, table.full_name, JANUARY, origin)
+    publish(connection, settings, minutes=1)
+    provenance.note(connection, TRANSACTIONS.full_name, JANUARY, None)
+    with pytest.raises(PublicationRefusedError, match=r"No month of core\.transactions is built yet"):
+        publish(connection, settings, minutes=2)
+    assert publication.current(settings) != published.directory
 
 
 def test_without_marts_nothing_is_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

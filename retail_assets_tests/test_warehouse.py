@@ -10,7 +10,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets.contracts import PRODUCT_NAMES
+from retail_assets import provenance
+from retail_assets.contracts import PRODUCT_NAMES, RETURNS, TRANSACTIONS
 from retail_assets.warehouse import ContractError, Warehouse, WarehouseBusyError, append, read, read_months, replace_month, transaction
 
 JANUARY, FEBRUARY = date(2011, 1, 1), date(2011, 2, 1)
@@ -111,3 +112,17 @@ def test_what_users_bring_is_data_and_never_sql(connection: duckdb.DuckDBPyConne
     append(connection, PRODUCT_NAMES, names(JANUARY, hostile))
     found = read(connection, "select stock_code from raw.product_names where stock_code = $code", {"code": hostile})
     assert found["stock_code"].to_list() == [hostile]
+
+
+def test_a_table_of_another_version_is_emptied_and_its_months_are_to_be_built_again(warehouse: Warehouse) -> None:
+    origin = provenance.Origin("files", "settings", "0.0.1")
+    with warehouse.get_connection() as connection, transaction(connection):
+        replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY, "A"))
+        for table in (RETURNS, TRANSACTIONS):
+            provenance.note(connection, table.full_name, JANUARY, origin)
+        connection.execute("drop table core.returns")
+        connection.execute("create table core.returns as select 'C1/A' as return_id")
+    with warehouse.get_connection() as connection:
+        assert read(connection, "select * from core.returns").schema == RETURNS.polars_schema
+        assert set(provenance.built(connection)) == {(TRANSACTIONS.full_name, JANUARY)}, "the others stay"
+        assert read_months(connection, PRODUCT_NAMES, JANUARY, JANUARY).height == 1

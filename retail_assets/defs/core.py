@@ -179,6 +179,20 @@ no_line_landed_twice = quality.Check(
 )
 
 
+_AS_PARSED = {"quantity": "parsed_quantity", "unit_price": "parsed_unit_price", "invoiced_at": "parsed_invoiced_at"}
+_LINEAGE = {
+    TRANSACTIONS: {
+        **{
+            name: [(RAW_TRANSACTIONS, _AS_PARSED.get(name, name))]
+            for name in ("invoice_month", "invoice_no", "stock_code", "quantity", "unit_price", "amount", "invoiced_at", "customer_id", "country")
+        },
+        "description": [(PRODUCT_NAMES, "description"), (PRODUCT_NAMES, "line_count"), (PRODUCT_NAMES, "unpriced_line_count")],
+        "is_return": [(RAW_TRANSACTIONS, "invoice_no"), (RAW_TRANSACTIONS, "parsed_quantity")],
+    },
+    QUARANTINE: {column.name: [(RAW_TRANSACTIONS, column.name)] for column in QUARANTINE.columns if column.name in RAW_TRANSACTIONS.polars_schema},
+}
+
+
 @monthly_asset(
     tables=[TRANSACTIONS, QUARANTINE],
     deps=[RAW_TRANSACTIONS, PRODUCT_NAMES],
@@ -190,6 +204,7 @@ no_line_landed_twice = quality.Check(
         quarantined_shares_usual,
         no_line_landed_twice,
     ],
+    lineage=_LINEAGE,
 )
 def transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Every raw line goes to exactly one of core.transactions and core.quarantine, by one ordered table of rules.

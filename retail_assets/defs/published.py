@@ -1,10 +1,10 @@
 """published: the read-only DuckDB file that BI tools query. How it is built and put in place stands in `publication.py`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from retail_assets import publication
+from retail_assets import provenance, publication
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     PRODUCT_RECOMMENDATIONS,
@@ -15,12 +15,17 @@ from retail_assets.contracts import (
 )
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
+from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
 _TABLES = (QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
 """Published tables that no dbt model reads, so that the publication waits for them too."""
 
+LONGEST_BREAK_DAYS = 6
+"""From any day on, a working day comes within so many days: a weekend between public holidays, such as Easter or the turn of the year."""
+
+_GRACE_DAYS = Settings.from_environment().grace_days
 
 _DESCRIPTION = """`serving/retail.duckdb`: every layer and the marts in one read-only file, replaced whole and atomically.
 
@@ -38,6 +43,9 @@ Refused while a blocking check has failed: readers keep the last good publicatio
             group_name="published",
             owners=OWNERS,
             kinds={"duckdb"},
+            freshness_policy=dg.FreshnessPolicy.cron(
+                deadline_cron=f"0 6 {_GRACE_DAYS + LONGEST_BREAK_DAYS + 1} * *", lower_bound_delta=timedelta(days=LONGEST_BREAK_DAYS + 1)
+            ),
         )
     ],
     backfill_policy=SINGLE_RUN,
@@ -47,8 +55,9 @@ def published_file(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
     """Publish what stands in the warehouse."""
-    with warehouse.get_connection() as connection:
+    with open_warehouse(warehouse) as connection:
         published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
+        provenance.note_publication(connection, settings)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(settings.serving_dir / publication.FILE_NAME)),

@@ -6,13 +6,17 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import duckdb
 
-from retail_assets import landing, quality
+from retail_assets import landing, provenance, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
 from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, monthly_asset, table_spec
+from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, read, transaction
+
+PENDING_MONTHS = "pending_months"
+"""Metadata of a landing: the months that it leaves to refresh."""
 
 _LANDING_TABLES = (LANDED_FILES, LANDED_LINES, PRODUCT_NAMES)
 _LANDING_DESCRIPTION = """
@@ -49,11 +53,12 @@ def landing_assets(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Land the files of the landing folder."""
     settings.landing_dir.mkdir(parents=True, exist_ok=True)
-    with warehouse.get_connection() as connection:
+    with open_warehouse(warehouse) as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
         checked = quality.run(connection, no_file_refused)
         with transaction(connection):
             quality.store(connection, [checked])
+        pending = provenance.pending_months(connection, settings)
     landing.write_months(settings.months_path, report.months)
     for file in report.refused:
         context.log.warning("refused %s: %s", file.file_name, file.reason)
@@ -72,6 +77,7 @@ def landing_assets(
         "lines": sum(file.line_count for file in report.landed),
         "months": m.window_label(list(report.months)),
         "touched_months": [m.label(month) for month in report.touched_months],
+        PENDING_MONTHS: [m.label(month) for month in pending],
     }
     yield from (dg.MaterializeResult(asset_key=key_of(table), metadata=metadata) for table in _LANDING_TABLES)
 
@@ -98,11 +104,15 @@ every_landed_line_is_here = quality.Check(
 )
 
 
+_RAW_LINEAGE = {column.name: [(LANDED_FILES if column.name == "file_name" else LANDED_LINES, column.name)] for column in RAW_TRANSACTIONS.columns}
+
+
 @monthly_asset(
     tables=[RAW_TRANSACTIONS],
     deps=[LANDED_FILES, LANDED_LINES],
     checks=[every_landed_line_is_here, month_is_complete],
     kinds=frozenset({"sql"}),
+    lineage={RAW_TRANSACTIONS: _RAW_LINEAGE},
 )
 def raw_transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:  # noqa: ARG001 - one signature for all
     """The lines of the month from all landed files: eight fields of text as they came, and beside them what could be read.

@@ -1,0 +1,99 @@
+"""What each month of each table was built from, and which months are stale: other files, settings or code count now, for them or a month before.
+
+Later months look back on earlier ones, so a change in January reaches every month from January on, and none before. Noted in the transaction that
+writes a month, whichever run does it; a month whose inputs were stale while it was built is not noted, and so is stale itself. No Dagster in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from importlib.metadata import version
+from typing import Final, NamedTuple
+
+import duckdb
+import polars as pl
+
+from retail_assets import months as m
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, Table
+from retail_assets.settings import Settings
+from retail_assets.warehouse import append, read, transaction
+
+PUBLISHED: Final = "published.retail"
+"""Stands for the published file among the tables."""
+
+
+class Origin(NamedTuple):
+    """What a month is built from."""
+
+    files_hash: str
+    settings_hash: str
+    code_version: str
+
+
+Built = Mapping[tuple[str, date], Origin]
+"""By table and month."""
+
+
+def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[date, Origin]:
+    """What every month from the first landed to the last is built from as things stand: the files of the month and of all months before it."""
+    landed = read(connection, "select file_id, list_min(months) as first, list_max(months) as last from raw.landed_files where status = 'landed'")
+    files = landed.drop_nulls().sort("file_id").rows()
+    if not files:
+        return {}
+    return {
+        month: Origin(
+            hashlib.sha256("".join(file_id for file_id, first, _ in files if first <= month).encode()).hexdigest(),
+            settings.results_hash(),
+            code_version(),
+        )
+        for month in m.window(min(first for _, first, _ in files), max(last for *_, last in files))
+    }
+
+
+def code_version() -> str:
+    """The version of the code that builds the months."""
+    return version("retail_assets")
+
+
+def built(connection: duckdb.DuckDBPyConnection) -> Built:
+    """What the months that stand in the warehouse, and those in the published file, were built from."""
+    rows = read(connection, "select * from quality.built_months order by all").select(BUILT_MONTHS.polars_schema.names()).rows()
+    return {(table, month): Origin(*origin) for table, month, *origin in rows}
+
+
+def note(connection: duckdb.DuckDBPyConnection, table_name: str, month: date, origin: Origin | None) -> None:
+    """Say what a month of a table was built from; None where that is unknown. Call it in the transaction that writes the month."""
+    key = {"table_name": table_name, "invoice_month": month}
+    connection.execute("delete from quality.built_months where table_name = $table_name and invoice_month = $invoice_month", key)
+    if origin:
+        append(connection, BUILT_MONTHS, pl.DataFrame([{**key, **origin._asdict()}], schema=BUILT_MONTHS.polars_schema))
+
+
+def stale_months(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Iterable[Table] = BUILT_TABLES) -> dict[date, list[str]]:
+    """The landed months that do not stand in the warehouse as they follow from the landed files: month -> names of the tables, in order."""
+    expected, found = origins(connection, settings), built(connection)
+    names = [table.full_name for table in tables]
+    stale = {month: [name for name in names if found.get((name, month)) != origin] for month, origin in expected.items()}
+    return {month: behind for month, behind in stale.items() if behind}
+
+
+def pending_months(connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[date]:
+    """The months to refresh: from the first stale one to the last landed one. Empty where none is stale."""
+    stale = stale_months(connection, settings)
+    return m.window(min(stale), max(origins(connection, settings))) if stale else []
+
+
+def note_publication(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Note which months the published file holds as they follow from the landed files."""
+    stale = stale_months(connection, settings)
+    with transaction(connection):
+        connection.execute("delete from quality.built_months where table_name = $published", {"published": PUBLISHED})
+        for month, origin in origins(connection, settings).items():
+            note(connection, PUBLISHED, month, None if month in stale else origin)
+
+
+def is_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """The last publication holds the landed months as they follow from the landed files, and no month besides."""
+    return {month: origin for (table, month), origin in built(connection).items() if table == PUBLISHED} == origins(connection, settings)
