@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from retail_assets import contracts
+from retail_assets import contracts, dbt_models
+from retail_assets.dbt_models import doc_name
 from retail_assets.lib import cleaning
 from retail_assets.settings import DBT_PROJECT_DIR, PREFIX, REPOSITORY, Settings
 
@@ -46,7 +47,7 @@ def render_sources() -> str:
 
 def render_column_docs() -> str:
     """One dbt docs block per column, named `<schema>__<table>__<column>`."""
-    blocks = [f"{{% docs {_doc_name(table, column)} %}}{column.comment}{{% enddocs %}}\n" for table in contracts.TABLES for column in table.columns]
+    blocks = [f"{{% docs {doc_name(table, column)} %}}{column.comment}{{% enddocs %}}\n" for table in contracts.TABLES for column in table.columns]
     return f"<!-- {_ORIGIN} -->\n\n{''.join(blocks)}"
 
 
@@ -146,14 +147,10 @@ def _source_table(table: Table) -> dict[str, Any]:
         "description": table.grain,
         "config": {"meta": {"dagster": {"asset_key": [table.schema, table.name]}}},
         "columns": [
-            {"name": column.name, "data_type": column.type.lower(), "description": f'{{{{ doc("{_doc_name(table, column)}") }}}}'}
+            {"name": column.name, "data_type": column.type.lower(), "description": f'{{{{ doc("{doc_name(table, column)}") }}}}'}
             for column in table.columns
         ],
     }
-
-
-def _doc_name(table: Table, column: Column) -> str:
-    return f"{table.schema}__{table.name}__{column.name}"
 
 
 if __name__ == "__main__":

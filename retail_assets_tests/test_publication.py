@@ -1,5 +1,7 @@
 """The published file: whole, read-only, described, verified, replaced atomically, and put back on request."""
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -11,13 +13,20 @@ import polars as pl
 import pytest
 
 from retail_assets import publication, quality
-from retail_assets.contracts import LANDED_LINES, PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, REFRESHED_MONTHS, TABLES, TRANSACTIONS, Table
-from retail_assets.publication import PUBLICATION, PublicationRefusedError
+from retail_assets.contracts import QUARANTINE, RAW_TRANSACTIONS, TRANSACTIONS, Column, Table
+from retail_assets.publication import DATA_DICTIONARY, PUBLICATION, PublicationRefusedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append
 
 JANUARY = date(2011, 1, 1)
 START = datetime(2026, 1, 1, 12)
+
+KPIS = Table(
+    "marts", "kpis", "One row: it's all.", (Column("kpi_id", "INTEGER", "Always 1."), Column("line_count", "BIGINT", "Lines.")), key=("kpi_id",)
+)
+"""A mart of the size that a test can hold in its head."""
+PUBLISHED = (*(table for table in publication.published_tables() if table.schema not in ("core", "marts")), TRANSACTIONS, QUARANTINE, KPIS)
+PUBLISHED += (DATA_DICTIONARY, PUBLICATION)
 
 
 @pytest.fixture
@@ -27,14 +36,13 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A warehouse with one raw line that became one transaction, and one mart with comments."""
+    """A warehouse with one raw line that became one transaction, and one mart."""
     with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
         append(opened, RAW_TRANSACTIONS, _row(RAW_TRANSACTIONS, {"amount": "2.55"}))
         append(opened, TRANSACTIONS, _row(TRANSACTIONS, {"amount": "2.55"}))
         opened.execute("create schema marts")
-        opened.execute("create view marts.kpis as select count(*) as line_count from core.transactions")
-        opened.execute("comment on view marts.kpis is 'One row: it''s all.'")
-        opened.execute("comment on column marts.kpis.line_count is 'Lines.'")
+        opened.execute("create view marts.kpis as select count(*) as line_count, 1 as kpi_id from core.transactions")
+        opened.execute("create view marts.left_by_older_code as select 1 as forgotten")
         yield opened
 
 
@@ -47,7 +55,7 @@ def _row(table: Table, values: dict[str, str]) -> pl.DataFrame:
 
 
 def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, minutes: int = 0) -> publication.Publication:
-    return publication.publish(connection, settings, START + timedelta(minutes=minutes), run_id="run")
+    return publication.publish(connection, settings, START + timedelta(minutes=minutes), "run", PUBLISHED)
 
 
 def query(settings: Settings, sql: str) -> list[tuple[object, ...]]:
@@ -55,11 +63,12 @@ def query(settings: Settings, sql: str) -> list[tuple[object, ...]]:
         return reader.execute(sql).fetchall()
 
 
-def test_readers_find_every_layer_under_the_catalog_name_retail(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+def test_readers_find_what_is_declared_and_nothing_else_under_the_catalog_name_retail(
+    connection: duckdb.DuckDBPyConnection, settings: Settings
+) -> None:
     publish(connection, settings)
     tables = {f"{schema}.{name}" for schema, name in query(settings, "select schema_name, table_name from duckdb_tables()")}
-    left_out = {table.full_name for table in (LANDED_LINES, PRODUCT_NAMES, REFRESHED_MONTHS)}
-    assert tables == {table.full_name for table in TABLES} - left_out | {"marts.kpis", PUBLICATION.full_name}
+    assert tables == {table.full_name for table in PUBLISHED}
     assert query(settings, "select line_count from retail.marts.kpis") == [(1,)]
 
 
@@ -68,6 +77,48 @@ def test_every_table_and_column_keeps_its_comment(connection: duckdb.DuckDBPyCon
     assert query(settings, "select table_name from duckdb_tables() where comment is null or comment = ''") == []
     assert query(settings, "select table_name, column_name from duckdb_columns() where not internal and coalesce(comment, '') = ''") == []
     assert query(settings, "select comment from duckdb_tables() where table_name = 'kpis'") == [("One row: it's all.",)]
+
+
+def test_the_dictionary_has_a_row_for_every_column_of_the_file(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish(connection, settings)
+    catalog = query(
+        settings, "select schema_name, table_name, column_name, column_index, data_type, is_nullable, comment from duckdb_columns() where not internal"
+    )
+    dictionary = query(
+        settings,
+        "select table_schema, table_name, column_name, column_position, data_type, is_nullable, column_description from marts.data_dictionary",
+    )
+    assert sorted(dictionary, key=str) == sorted(catalog, key=str)
+    kpis = query(settings, "select column_name, table_description, is_key from marts.data_dictionary where table_name = 'kpis' order by 1")
+    assert kpis == [("kpi_id", KPIS.grain, True), ("line_count", KPIS.grain, False)]
+
+
+def test_a_mart_of_one_thing_per_row_declares_its_key_and_what_is_never_null(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish(connection, settings)
+    keys = query(settings, "select constraint_column_names from duckdb_constraints() where table_name = 'kpis' and constraint_type = 'PRIMARY KEY'")
+    assert keys == [(["kpi_id"],)]
+    assert query(settings, "select distinct is_nullable from duckdb_columns() where table_name = 'kpis'") == [(False,)]
+
+
+def test_the_settings_of_the_file_can_be_read_back_and_its_files_are_hashed(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish(connection, settings)
+    ((stated, files_hash, code_hash),) = query(settings, "select settings, files_hash, code_hash from marts.publication")
+    assert Settings.model_validate({**json.loads(str(stated)), "home": settings.home}).results_hash() == settings.results_hash()
+    assert files_hash == hashlib.sha256(b"").hexdigest(), "no file has landed"
+    assert code_hash == publication.code_hash()
+
+
+def test_a_mart_with_rows_that_share_a_key_is_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    connection.execute("create or replace view marts.kpis as select 1 as kpi_id, unnest([1, 2])::bigint as line_count")
+    with pytest.raises(PublicationRefusedError, match=r"marts\.kpis is not what it is declared to be: .*Materialize it again"):
+        publish(connection, settings)
+    assert publication.current(settings) is None
+
+
+def test_a_mart_built_by_older_code_is_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    connection.execute("create or replace view marts.kpis as select 1 as kpi_id")
+    with pytest.raises(PublicationRefusedError, match=r"Not as declared: marts\.kpis\. Materialize"):
+        publish(connection, settings)
 
 
 def test_the_file_says_where_it_comes_from(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -107,7 +158,7 @@ def test_lines_that_do_not_add_up_are_not_published(connection: duckdb.DuckDBPyC
 
 def test_without_marts_nothing_is_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     connection.execute("drop view marts.kpis")
-    with pytest.raises(PublicationRefusedError, match="no marts yet"):
+    with pytest.raises(PublicationRefusedError, match=r"no marts yet, or not all: marts\.kpis"):
         publish(connection, settings)
 
 
