@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     recommend.set_defaults(command=_recommend)
 
     commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
-    commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
+    rollback = commands.add_parser("rollback", parents=[at_home], help="put an earlier publication back")
+    rollback.add_argument("--to", metavar="VERSION", help="name of the version (default: the one before the current)")
+    rollback.set_defaults(command=_rollback)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
     return parser
 
@@ -208,7 +210,7 @@ def _rollback(options: argparse.Namespace) -> int:
     from retail_assets import publication  # noqa: PLC0415
 
     try:
-        directory = publication.rollback(_settings(options))
+        directory = publication.rollback(_settings(options), options.to)
     except publication.PublicationRefusedError as error:
         _say(str(error))
         return _ATTENTION

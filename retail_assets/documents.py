@@ -23,7 +23,7 @@ from retail_assets.settings import DBT_PROJECT_DIR, PREFIX, REPOSITORY, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from retail_assets.contracts import Column, Table
+    from retail_assets.contracts import Table
 
 _ORIGIN = "Generated from retail_assets/contracts.py by `python -m retail_assets.documents`; do not edit."
 

@@ -160,18 +160,33 @@ def current(settings: Settings) -> Path | None:
     return link.resolve().parent if link.exists() else None
 
 
-def rollback(settings: Settings) -> Path:
-    """Put the version before the current one back in place, and return its directory.
+def rollback(settings: Settings, to: str | None = None) -> Path:
+    """Put an earlier version back in place, and return its directory.
+
+    Args:
+        settings: Where the versions lie.
+        to: Name of the version, newer ones than the current included; by default the one before the current.
 
     Raises:
-        PublicationRefusedError: There is no earlier version.
+        PublicationRefusedError: There is no such version, or it does not open.
     """
-    now = current(settings)
-    earlier = [path for path in versions(settings) if now is None or path.name < now.name]
-    if not earlier:
-        raise PublicationRefusedError("There is no earlier publication to put back. `retail run` makes a new one.")
-    _point_to(settings.serving_dir, earlier[0])
-    return earlier[0]
+    now, kept = current(settings), versions(settings)
+    fitting = [path for path in kept if (path.name == to if to else now is None or path.name < now.name)]
+    if not fitting:
+        wanted = f"publication {to}" if to else "earlier publication"
+        names = ", ".join(f"{path.name} (current)" if path == now else path.name for path in kept) or "none"
+        raise PublicationRefusedError(f"There is no {wanted} to put back. Kept: {names}. `retail run` makes a new one.")
+    _refuse_unreadable(fitting[0])
+    _point_to(settings.serving_dir, fitting[0])
+    return fitting[0]
+
+
+def _refuse_unreadable(directory: Path) -> None:
+    try:
+        with closing(duckdb.connect(directory / FILE_NAME, read_only=True)) as reader:
+            reader.execute("from marts.publication").fetchall()
+    except duckdb.Error as error:
+        raise PublicationRefusedError(f"Publication {directory.name} cannot be read, so the current one stays: {error}") from error
 
 
 def _refuse_failed_checks(connection: duckdb.DuckDBPyConnection) -> None:
@@ -225,7 +240,7 @@ def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Se
         raise PublicationRefusedError(f"There are no marts yet, or not all: {', '.join(missing)}. Materialize the group `marts` first.")
     if old := [table.full_name for table in tables if found[table.full_name] != {(column.name, column.type) for column in table.columns}]:
         raise PublicationRefusedError(
-            f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again; a table of Python that changed needs a new warehouse."
+            f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts`; tables of Python that changed need a new warehouse."
         )
 
 

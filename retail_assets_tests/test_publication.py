@@ -4,8 +4,12 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -38,15 +42,15 @@ def settings(tmp_path: Path) -> Settings:
 def connection(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse with one raw line that became one transaction, and one mart."""
     with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
-        append(opened, RAW_TRANSACTIONS, _row(RAW_TRANSACTIONS, {"amount": "2.55"}))
-        append(opened, TRANSACTIONS, _row(TRANSACTIONS, {"amount": "2.55"}))
+        append(opened, RAW_TRANSACTIONS, row(RAW_TRANSACTIONS, {"amount": "2.55"}))
+        append(opened, TRANSACTIONS, row(TRANSACTIONS, {"amount": "2.55"}))
         opened.execute("create schema marts")
         opened.execute("create view marts.kpis as select count(*) as line_count, 1 as kpi_id from core.transactions")
         opened.execute("create view marts.left_by_older_code as select 1 as forgotten")
         yield opened
 
 
-def _row(table: Table, values: dict[str, str]) -> pl.DataFrame:
+def row(table: Table, values: dict[str, str]) -> pl.DataFrame:
     """One row with a plausible value in every column that must not be null."""
     defaults = {"DATE": JANUARY, "TIMESTAMP": START, "INTEGER": 1, "BIGINT": 1, "BOOLEAN": False, "VARCHAR": "x"}
     row = {column.name: values.get(column.name, None if column.nullable else defaults.get(column.type, "1")) for column in table.columns}
@@ -82,7 +86,8 @@ def test_every_table_and_column_keeps_its_comment(connection: duckdb.DuckDBPyCon
 def test_the_dictionary_has_a_row_for_every_column_of_the_file(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     publish(connection, settings)
     catalog = query(
-        settings, "select schema_name, table_name, column_name, column_index, data_type, is_nullable, comment from duckdb_columns() where not internal"
+        settings,
+        "select schema_name, table_name, column_name, column_index, data_type, is_nullable, comment from duckdb_columns() where not internal",
     )
     dictionary = query(
         settings,
@@ -150,7 +155,7 @@ def test_a_failed_blocking_check_keeps_the_last_good_publication(connection: duc
 
 
 def test_lines_that_do_not_add_up_are_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    append(connection, QUARANTINE, _row(QUARANTINE, {"reason": "from nowhere"}))
+    append(connection, QUARANTINE, row(QUARANTINE, {"reason": "from nowhere"}))
     with pytest.raises(PublicationRefusedError, match="differ in 2011-01"):
         publish(connection, settings)
     assert publication.current(settings) is None
@@ -165,8 +170,8 @@ def test_without_marts_nothing_is_published(connection: duckdb.DuckDBPyConnectio
 def test_a_reader_keeps_its_version_and_the_next_one_sees_the_new(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     publish(connection, settings)
     with duckdb.connect(settings.serving_dir / "retail.duckdb", read_only=True) as held:
-        append(connection, RAW_TRANSACTIONS, _row(RAW_TRANSACTIONS, {"amount": "1.00", "line_no": "2"}))
-        append(connection, TRANSACTIONS, _row(TRANSACTIONS, {"amount": "1.00", "transaction_id": "y"}))
+        append(connection, RAW_TRANSACTIONS, row(RAW_TRANSACTIONS, {"amount": "1.00", "line_no": "2"}))
+        append(connection, TRANSACTIONS, row(TRANSACTIONS, {"amount": "1.00", "transaction_id": "y"}))
         publish(connection, settings, minutes=1)
         assert held.execute("select line_count from marts.kpis").fetchall() == [(1,)]
     assert query(settings, "select line_count from marts.kpis") == [(2,)]
@@ -200,6 +205,41 @@ def test_a_publication_after_a_rollback_is_seen_and_the_one_rolled_back_to_stays
     assert publication.current(settings) == newest.directory
 
 
+def test_rollback_reaches_any_kept_version_by_name_forwards_too(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    first, second = (publish(connection, settings, minutes=minute).directory for minute in range(2))
+    assert publication.rollback(settings, to=first.name) == first
+    assert publication.rollback(settings, to=second.name) == second
+    assert publication.current(settings) == second
+    with pytest.raises(PublicationRefusedError, match=rf"no publication yesterday to put back\. Kept: {second.name} \(current\), {first.name}\."):
+        publication.rollback(settings, to="yesterday")
+
+
+def test_rollback_after_the_link_was_lost_puts_the_newest_version_back(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    _, second = (publish(connection, settings, minutes=minute).directory for minute in range(2))
+    (settings.serving_dir / "retail.duckdb").unlink()
+    assert publication.rollback(settings) == second
+
+
+def test_a_damaged_version_is_not_rolled_back_to(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    first, second = (publish(connection, settings, minutes=minute) for minute in range(2))
+    first.path.chmod(0o644)
+    first.path.write_bytes(b"no longer a database")
+    with pytest.raises(PublicationRefusedError, match="cannot be read, so the current one stays"):
+        publication.rollback(settings)
+    assert publication.current(settings) == second.directory
+
+
+def test_the_version_that_readers_see_after_a_rollback_is_never_pruned(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    first = publish(connection, settings).directory
+    publish(connection, settings, minutes=1)
+    publication.rollback(settings)
+    third = publish(connection, settings, minutes=2).directory
+    publication.rollback(settings, to=first.name if first.exists() else None)
+    fourth = publish(connection, settings, minutes=3).directory
+    assert publication.current(settings) == fourth
+    assert publication.versions(settings) == [fourth, third], "only what is kept by number, once readers are on the newest"
+
+
 def test_the_link_is_never_missing_while_it_moves(connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(connection, settings)
     seen: list[bool] = []
@@ -214,3 +254,92 @@ def test_the_link_is_never_missing_while_it_moves(connection: duckdb.DuckDBPyCon
     monkeypatch.setattr(Path, "replace", watched)
     publish(connection, settings, minutes=1)
     assert seen == [True, True]
+
+
+CLIENTS = ("duckdb", "duckdb", "sqlalchemy", "sqlalchemy")
+PUBLICATIONS = 12
+OLD_DUCKDB = "1.1.3"
+"""The oldest release that the storage version promises (docs/decisions.md, 2)."""
+
+
+def publish_version(connection: duckdb.DuckDBPyConnection, settings: Settings, number: int) -> publication.Publication:
+    """Version `number` has as many lines in every table as its number says."""
+    if number > 1:
+        append(connection, RAW_TRANSACTIONS, row(RAW_TRANSACTIONS, {"amount": "1.00", "line_no": str(number)}))
+        append(connection, TRANSACTIONS, row(TRANSACTIONS, {"amount": "1.00", "transaction_id": f"t{number}"}))
+    return publish(connection, settings, minutes=number)
+
+
+@contextmanager
+def readers(settings: Settings) -> Iterator[list[list[list[int]]]]:
+    """One process per client, all past their first read when the block begins; filled with what each saw when it ends."""
+    file, stop_file = settings.serving_dir / "retail.duckdb", settings.home / "stop"
+    command = [sys.executable, "-m", "retail_assets_tests.reader_process"]
+    processes = [
+        subprocess.Popen([*command, client, str(file), str(stop_file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for client in CLIENTS
+    ]
+    seen: list[list[list[int]]] = []
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        yield seen
+    finally:
+        stop_file.touch()
+        results = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(CLIENTS), [errors for _, errors in results]
+    seen.extend(json.loads(output) for output, _ in results)
+
+
+@pytest.mark.slow
+def test_readers_see_whole_versions_in_order_while_publications_follow_each_other(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish_version(connection, settings, 1)
+    with readers(settings) as seen:
+        for number in range(2, PUBLICATIONS + 1):
+            publish_version(connection, settings, number)
+    for reads in seen:
+        assert [counts for counts in reads if len(set(counts)) != 1] == [], "two versions in one connection"
+        numbers = [counts[0] for counts in reads]
+        assert all(earlier <= later for earlier, later in pairwise(numbers)), "backwards"
+        assert numbers[-1] == PUBLICATIONS
+        assert len(set(numbers)) > 2, "the reader hardly read while publications went on"
+
+
+@pytest.mark.slow
+def test_readers_see_whole_versions_while_publications_are_rolled_back(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish_version(connection, settings, 1)
+    second = publish_version(connection, settings, 2)
+    with readers(settings) as seen:
+        for _ in range(50):
+            publication.rollback(settings)
+            publication.rollback(settings, to=second.directory.name)
+        publication.rollback(settings)
+    for reads in seen:
+        assert [counts for counts in reads if len(set(counts)) != 1] == [], "two versions in one connection"
+        assert reads[-1] == [1, 1, 1, 1]
+    assert query(settings, "select line_count from marts.kpis") == [(1,)]
+
+
+@pytest.mark.slow
+def test_an_old_duckdb_reads_rows_decimals_comments_and_keys(connection: duckdb.DuckDBPyConnection, settings: Settings, tmp_path: Path) -> None:
+    publish_version(connection, settings, 1)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    installed = subprocess.run([python, "-m", "pip", "install", "--quiet", f"duckdb=={OLD_DUCKDB}"], capture_output=True, text=True, check=False)
+    if installed.returncode:
+        pytest.skip(f"duckdb {OLD_DUCKDB} cannot be installed here: {installed.stderr.strip().splitlines()[-1]}")
+    code = """
+import duckdb, json, sys
+with duckdb.connect(sys.argv[1], read_only=True) as reader:
+    rows = reader.execute("select version(), current_database(), sum(amount)::varchar from core.transactions").fetchall()
+    comments = reader.execute("select comment from duckdb_columns() where table_name = 'kpis' order by column_index").fetchall()
+    keys = reader.execute("select constraint_text from duckdb_constraints() where table_name = 'kpis' and constraint_type = 'PRIMARY KEY'").fetchall()
+print(json.dumps([rows, comments, keys]))
+"""
+    done = subprocess.run([python, "-c", code, settings.serving_dir / "retail.duckdb"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows, comments, keys = json.loads(done.stdout)
+    assert rows == [[f"v{OLD_DUCKDB}", "retail", "2.5500"]]
+    assert comments == [[column.comment] for column in KPIS.columns]
+    assert keys == [["PRIMARY KEY(kpi_id)"]]

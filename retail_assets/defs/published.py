@@ -10,15 +10,13 @@ from retail_assets.contracts import (
     PRODUCT_RECOMMENDATIONS,
     QUARANTINE,
     RFM_CUT_POINTS,
-    SEGMENT_ALIGNMENT,
-    SEGMENT_CANDIDATES,
 )
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
-_TABLES = (QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
+_TABLES = (QUARANTINE, RFM_CUT_POINTS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
 """Published tables that no dbt model reads, so that the publication waits for them too."""
 
 
