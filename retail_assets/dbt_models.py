@@ -1,7 +1,7 @@
 """The dbt models as `Table`s: name, grain, columns, types, comments, key and references, read from the YAML of the dbt project.
 
-The YAML is where a model is declared. What dbt tests there (`unique`, `composite_key`, `not_null`, `relationships`) or what it cannot enforce on a view
-(the constraint `not_null`) is what the published file and the data dictionary state as keys. Texts that come from `contracts` are resolved from there.
+The YAML is where a model is declared. What dbt tests there (`unique`, `composite_key`, `not_null`, `relationships`), or cannot enforce on a view (the
+constraint `not_null`), is what the published file and the data dictionary state. Texts that come from `contracts` are resolved from there.
 No dbt and no Dagster in here: reading takes some hundredths of a second.
 """
 

@@ -81,9 +81,7 @@ def render_dictionary() -> str:
     """Every table of the published file with its columns, what BI reads first."""
     schemas = ("marts", "core", "features", "segments", "rules", "raw", "quality")
     tables = sorted(publication.published_tables(), key=lambda table: (schemas.index(table.schema), table.name))
-    listed = _markdown_table(
-        ("table", "what it holds"), ((f"[`{table.full_name}`](#{table.schema}{table.name})", table.grain) for table in tables)
-    )
+    listed = _markdown_table(("table", "what it holds"), ((f"[`{table.full_name}`](#{table.schema}{table.name})", table.grain) for table in tables))
     return "\n".join([listed, *(_dictionary_entry(table) for table in tables)])
 
 
