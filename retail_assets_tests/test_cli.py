@@ -1,5 +1,6 @@
 """The command `retail`: usage errors at once, and one whole run on a sample as a user would do it, in a process of its own."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from retail_assets.lib import sample
 
 LINES, SEED = 4_000, 3
 MONTHS = 13
+QUESTIONS = (Path(__file__).parents[1] / "docs" / "questions.md").read_text(encoding="utf-8").split("\n## ")[1:]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,31 @@ def test_every_published_table_and_column_is_described(home: Home) -> None:
 
 def test_no_basket_holds_what_is_no_product(home: Home) -> None:
     assert home.query("select count(*) from core.transactions where stock_code in ('POST', 'DOT', 'M', 'BANK CHARGES', '23444', '22016')") == [(0,)]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.partition(".")[0])
+def test_a_question_of_the_docs_is_answered_with_the_columns_it_promises(home: Home, question: str) -> None:
+    [sql] = re.findall(r"```sql\n(.*?)```", question, re.DOTALL)
+    [promised] = re.findall(r"^Columns: (.*)\.$", question, re.MULTILINE)
+    with duckdb.connect(home.path / "serving" / "retail.duckdb", read_only=True) as reader:
+        answer = reader.sql(sql)
+        assert answer.columns == [name.strip("`") for name in promised.split(", ")]
+        assert answer.fetchall() != []
+
+
+def test_there_are_ten_questions() -> None:
+    assert [question.partition(".")[0] for question in QUESTIONS] == [str(number) for number in range(1, 11)]
+
+
+def test_every_mart_is_exported_with_all_its_rows(home: Home, tmp_path: Path) -> None:
+    done = retail("export", "--home", home.path, "--out", tmp_path / "out", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    ((rows,),) = home.query("select count(*) from marts.fct_sales")
+    with duckdb.connect() as reader:
+        found = reader.execute("select count(*), sum(amount) from read_csv(?)", [str(tmp_path / "out" / "marts" / "fct_sales.csv")]).fetchall()
+    assert [count for count, _ in found] == [rows]
+    marts = {str(name) for (name,) in home.query("select table_name from duckdb_tables() where schema_name = 'marts'")}
+    assert {path.stem for path in (tmp_path / "out" / "marts").iterdir()} == marts
 
 
 def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
