@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -27,7 +26,7 @@ from retail_assets import dbt_models, quality
 from retail_assets import months as m
 from retail_assets.contracts import LANDED_LINES, MONEY, PRODUCT_NAMES, REFRESHED_MONTHS, TABLES, Column, Table
 from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
-from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text
+from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text, transaction
 
 FILE_NAME: Final = "retail.duckdb"
 _BUILDING_SUFFIX: Final = ".building"
@@ -221,7 +220,9 @@ def _build(
 def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
     connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (storage_version '{STORAGE_VERSION}')")
     try:
-        yield
+        # One transaction: else each of some 600 comments waits for the disk.
+        with transaction(connection):
+            yield
         connection.execute("checkpoint published")
     finally:
         connection.execute("detach published")
@@ -289,15 +290,12 @@ def _provenance(settings: Settings, published_at: datetime, run_id: str) -> dict
     }
 
 
-@cache
-def code_hash() -> str:
+def code_hash(root: Path = REPOSITORY) -> str:
     """Twelve hexadecimal digits that change when a file changes that results are made by: Python, SQL, YAML, seeds."""
-    package = REPOSITORY / "retail_assets"
-    folders = [package, *(DBT_PROJECT_DIR / name for name in ("models", "macros", "seeds"))]
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in _CODE_SUFFIXES)
+    folders = [root / "retail_assets", *(root / DBT_PROJECT_DIR.relative_to(REPOSITORY) / name for name in ("models", "macros", "seeds"))]
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(REPOSITORY).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in _CODE_SUFFIXES):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

@@ -89,9 +89,12 @@ def _holder(error: duckdb.IOException) -> str:
 
 def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     present = {f"{schema}.{name}" for schema, name in connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()}
-    for table in TABLES:
-        if table.full_name not in present:
-            connection.execute(create_statement(table))
+    missing = [table for table in TABLES if table.full_name not in present]
+    if missing:
+        # One transaction: else each comment waits for the disk.
+        with transaction(connection):
+            for table in missing:
+                connection.execute(create_statement(table))
 
 
 def create_statement(table: Table, catalog: str = "", *, with_key: bool = False) -> str:

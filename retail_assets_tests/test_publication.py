@@ -15,6 +15,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
 from retail_assets import publication, quality
 from retail_assets.contracts import QUARANTINE, RAW_TRANSACTIONS, TRANSACTIONS, Column, Table
@@ -111,6 +113,31 @@ def test_the_settings_of_the_file_can_be_read_back_and_its_files_are_hashed(conn
     assert Settings.model_validate({**json.loads(str(stated)), "home": settings.home}).results_hash() == settings.results_hash()
     assert files_hash == hashlib.sha256(b"").hexdigest(), "no file has landed"
     assert code_hash == publication.code_hash()
+
+
+def test_the_hash_of_the_code_changes_with_python_sql_and_seeds_and_with_nothing_else(tmp_path: Path) -> None:
+    files = ["retail_assets/lib/rfm.py", "dbt_sql/models/marts/rfm_grid.sql", "dbt_sql/seeds/rfm_segments.csv"]
+    for name in (*files, "retail_assets/__pycache__/rfm.pyc", "docs/rfm.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    hashes = [publication.code_hash(tmp_path)]
+    (tmp_path / "retail_assets/__pycache__/rfm.pyc").write_text("after")
+    (tmp_path / "docs/rfm.md").write_text("after")
+    assert publication.code_hash(tmp_path) == hashes[0]
+    for name in files:
+        (tmp_path / name).write_text("after")
+        hashes.append(publication.code_hash(tmp_path))
+    assert len(set(hashes)) == 4
+
+
+def test_sqlalchemy_reflects_tables_columns_and_comments(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish(connection, settings)
+    engine = create_engine(f"duckdb:///{settings.serving_dir / 'retail.duckdb'}", poolclass=NullPool, connect_args={"read_only": True})
+    inspector = inspect(engine)
+    assert set(inspector.get_table_names("marts")) == {table.name for table in PUBLISHED if table.schema == "marts"}
+    columns = {column["name"]: column.get("comment") for column in inspector.get_columns("kpis", "marts")}
+    assert columns == {column.name: column.comment for column in KPIS.columns}
+    assert inspector.get_table_comment("kpis", "marts")["text"] == KPIS.grain
 
 
 def test_a_mart_with_rows_that_share_a_key_is_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
