@@ -220,7 +220,7 @@ def _build(
 def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
     connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (storage_version '{STORAGE_VERSION}')")
     try:
-        # One transaction: else each of some 600 comments waits for the disk.
+        # One transaction: else each of some 500 comments waits for the disk.
         with transaction(connection):
             yield
         connection.execute("checkpoint published")

@@ -284,7 +284,7 @@ def test_the_link_is_never_missing_while_it_moves(connection: duckdb.DuckDBPyCon
 
 
 CLIENTS = ("duckdb", "duckdb", "sqlalchemy", "sqlalchemy")
-PUBLICATIONS = 12
+PUBLICATIONS = 30
 OLD_DUCKDB = "1.1.3"
 """The oldest release that the storage version promises (docs/decisions.md, 2)."""
 
