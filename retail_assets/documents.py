@@ -82,7 +82,18 @@ def render_dictionary() -> str:
     schemas = ("marts", "core", "features", "segments", "rules", "raw", "quality")
     tables = sorted(publication.published_tables(), key=lambda table: (schemas.index(table.schema), table.name))
     listed = _markdown_table(("table", "what it holds"), ((f"[`{table.full_name}`](#{table.schema}{table.name})", table.grain) for table in tables))
-    return "\n".join([listed, *(_dictionary_entry(table) for table in tables)])
+    return "\n".join([listed, _diagram(tables), *(_dictionary_entry(table) for table in tables)])
+
+
+def _diagram(tables: Sequence[Table]) -> str:
+    """The star: which column is looked up in which table, as a Mermaid diagram."""
+    lines = [
+        f"    {column.references.split('.')[0]} {'|o' if column.nullable else '||'}--o{{ {table.name} : {column.name}\n"
+        for table in tables
+        for column in table.columns
+        if column.references
+    ]
+    return f"```mermaid\nerDiagram\n{''.join(lines)}```\n"
 
 
 def _dictionary_entry(table: Table) -> str:

@@ -240,9 +240,7 @@ def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Se
     if missing := [table.full_name for table in tables if table.full_name not in found]:
         raise PublicationRefusedError(f"There are no marts yet, or not all: {', '.join(missing)}. Materialize the group `marts` first.")
     if old := [table.full_name for table in tables if found[table.full_name] != {(column.name, column.type) for column in table.columns}]:
-        raise PublicationRefusedError(
-            f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts`; tables of Python that changed need a new warehouse."
-        )
+        raise PublicationRefusedError(f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again.")
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: Table) -> int:

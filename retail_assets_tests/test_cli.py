@@ -198,6 +198,15 @@ def test_rollback_puts_the_first_publication_back(home: Home) -> None:
     assert home.query("select published_at from marts.publication") < newest
 
 
+def test_rollback_to_an_unknown_version_exits_1_and_lists_what_is_kept(home: Home) -> None:
+    kept = sorted(path.name for path in (home.path / "serving" / "versions").iterdir())
+    done = retail("rollback", "--home", home.path, "--to", "yesterday")
+    assert done.returncode == 1
+    assert all(name in done.stderr for name in kept)
+    assert retail("rollback", "--home", home.path, "--to", kept[-1]).returncode == 0
+    assert (home.path / "serving" / "retail.duckdb").resolve().parent.name == kept[-1]
+
+
 def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path) -> None:
     sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
     (tmp_path / "landing" / "broken.csv").write_text("a,b\n1,2\n")

@@ -80,6 +80,8 @@ def test_every_published_table_and_column_is_in_the_dictionary_once() -> None:
         assert [row.split("`")[1] for row in rows if row.startswith("| `")] == [column.name for column in table.columns]
     assert "| `sale_date` | `DATE` |  | Day of the sale. Looked up in `marts.dim_date.calendar_date`. |" in text
     assert "Key: `stock_code` (primary key)." in text
+    assert "    dim_product ||--o{ fct_sales : stock_code\n" in text
+    assert "    dim_customer |o--o{ fct_sales : customer_id\n" in text, "anonymous sales have no customer"
 
 
 def test_what_is_written_by_hand_around_the_markers_stays(tmp_path: Path) -> None:
