@@ -91,7 +91,7 @@ def published_tables() -> tuple[Table, ...]:
 def has_primary_key(table: Table) -> bool:
     """Whether the published file declares the key as PRIMARY KEY: in marts of one thing per row, facts left out.
 
-    The index of a key costs the file and the publication more than the rows: docs/decisions.md, 19.
+    The index of a key costs the file and the publication more than the rows: docs/decisions.md, 24.
     """
     return table.schema == "marts" and len(table.key) == 1 and not table.name.startswith("fct_")
 
