@@ -69,7 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     recommend.set_defaults(command=_recommend)
 
     commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
-    commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
+    rollback = commands.add_parser("rollback", parents=[at_home], help="put an earlier publication back")
+    rollback.add_argument("--to", metavar="VERSION", help="name of the version (default: the one before the current)")
+    rollback.set_defaults(command=_rollback)
+    export = commands.add_parser("export", parents=[at_home], help="write published tables as Parquet or CSV")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; an earlier export in it is replaced")
+    export.add_argument("--format", choices=("parquet", "csv"), default="parquet", help="Parquet by month, or CSV (default: %(default)s)")
+    export.add_argument("--tables", nargs="+", metavar="TABLE", help="tables such as marts.fct_sales or fct_sales (default: all of marts)")
+    export.set_defaults(command=_export)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
     return parser
 
@@ -222,11 +229,26 @@ def _rollback(options: argparse.Namespace) -> int:
     from retail_assets import publication  # noqa: PLC0415
 
     try:
-        directory = publication.rollback(_settings(options))
+        directory = publication.rollback(_settings(options), options.to)
     except publication.PublicationRefusedError as error:
         _say(str(error))
         return _ATTENTION
     print(f"Readers see the publication {directory.name} again.")  # noqa: T201
+    return _DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from retail_assets import export  # noqa: PLC0415
+
+    try:
+        exported = export.export(_settings(options), options.out, options.format, options.tables)
+    except export.ExportError as error:
+        _say(str(error))
+        return _USAGE
+    except export.NothingPublishedError as error:
+        _say(str(error))
+        return _ATTENTION
+    print("\n".join([*(f"{count:>11,}  {name}" for name, count in exported.row_counts.items()), str(exported.folder)]))  # noqa: T201
     return _DONE
 
 

@@ -29,12 +29,13 @@ MONEY = "DECIMAL(18,4)"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: name, DuckDB type, the comment a BI tool shows, and whether it may be null."""
+    """A column: name, DuckDB type, the comment a BI tool shows, whether it may be null, and the `table.column` its values are looked up in."""
 
     name: str
     type: str
     comment: str
     nullable: bool = False
+    references: str = ""
 
     @property
     def polars_type(self) -> pl.DataType:

@@ -1,7 +1,7 @@
 """Writes the documents that derive from code, so that a text has one home.
 
-For dbt, from `contracts`: its sources, and the column texts that the marts inherit. For people, in `docs/`: the rules of cleaning and the checks, as
-tables between two markers; what stands around the markers is written by hand. All are committed; a test proves them up to date.
+For dbt, from `contracts`: its sources, and the column texts that the marts inherit. For people, in `docs/`: the rules of cleaning, the checks and the
+data dictionary, as tables between two markers; what stands around the markers is written by hand. All are committed; a test proves them up to date.
 Usage: `python -m retail_assets.documents [--check]`.
 """
 
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from retail_assets import contracts
+from retail_assets import contracts, publication
+from retail_assets.dbt_models import doc_name
 from retail_assets.lib import cleaning
 from retail_assets.settings import DBT_PROJECT_DIR, PREFIX, REPOSITORY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from retail_assets.contracts import Column, Table
+    from retail_assets.contracts import Table
 
 _ORIGIN = "Generated from retail_assets/contracts.py by `python -m retail_assets.documents`; do not edit."
 
@@ -46,7 +47,7 @@ def render_sources() -> str:
 
 def render_column_docs() -> str:
     """One dbt docs block per column, named `<schema>__<table>__<column>`."""
-    blocks = [f"{{% docs {_doc_name(table, column)} %}}{column.comment}{{% enddocs %}}\n" for table in contracts.TABLES for column in table.columns]
+    blocks = [f"{{% docs {doc_name(table, column)} %}}{column.comment}{{% enddocs %}}\n" for table in contracts.TABLES for column in table.columns]
     return f"<!-- {_ORIGIN} -->\n\n{''.join(blocks)}"
 
 
@@ -79,6 +80,41 @@ def render_checks() -> str:
     current = next(iter(currency.months_are_current.check_specs))
     rows.append(("every table above but the landing's", f"`{current.name}`", "WARN", current.description or "", currency.RECOVERY))
     return _markdown_table(("table", "check", "severity", "what it asks", "what to do when it fails"), rows)
+
+
+def render_dictionary() -> str:
+    """Every table of the published file with its columns, what BI reads first."""
+    schemas = ("marts", "core", "features", "segments", "rules", "raw", "quality")
+    tables = sorted(publication.published_tables(), key=lambda table: (schemas.index(table.schema), table.name))
+    listed = _markdown_table(("table", "what it holds"), ((f"[`{table.full_name}`](#{table.schema}{table.name})", table.grain) for table in tables))
+    return "\n".join([listed, _diagram(tables), *(_dictionary_entry(table) for table in tables)])
+
+
+def _diagram(tables: Sequence[Table]) -> str:
+    """The star: which column is looked up in which table, as a Mermaid diagram."""
+    lines = [
+        f"    {column.references.split('.')[0]} {'|o' if column.nullable else '||'}--o{{ {table.name} : {column.name}\n"
+        for table in tables
+        for column in table.columns
+        if column.references
+    ]
+    return f"```mermaid\nerDiagram\n{''.join(lines)}```\n"
+
+
+def _dictionary_entry(table: Table) -> str:
+    key = ", ".join(f"`{name}`" for name in table.key)
+    primary = " (primary key)" if publication.has_primary_key(table) else ""
+    rows = [
+        (
+            f"`{column.name}`",
+            f"`{column.type}`",
+            "yes" if column.nullable else "",
+            column.comment + (f" Looked up in `marts.{column.references}`." if column.references else ""),
+        )
+        for column in table.columns
+    ]
+    columns = _markdown_table(("column", "type", "null", "meaning"), rows)
+    return f"### {table.full_name}\n\n{table.grain} Key: {key}{primary}.\n\n{columns}"
 
 
 def render_settings() -> str:
@@ -122,7 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _generated(root: Path) -> dict[Path, str]:
     models, docs = root / DBT_PROJECT_DIR.relative_to(REPOSITORY) / "models", root / "docs"
-    tables = {docs / "cleaning.md": render_rules(), docs / "checks.md": render_checks(), root / "README.md": render_settings()}
+    tables = {
+        docs / "cleaning.md": render_rules(),
+        docs / "checks.md": render_checks(),
+        docs / "data-dictionary.md": render_dictionary(),
+        root / "README.md": render_settings(),
+    }
     return {
         models / "sources.yml": render_sources(),
         models / "columns.md": render_column_docs(),
@@ -151,14 +192,10 @@ def _source_table(table: Table) -> dict[str, Any]:
         "description": table.grain,
         "config": {"meta": {"dagster": {"asset_key": [table.schema, table.name]}}},
         "columns": [
-            {"name": column.name, "data_type": column.type.lower(), "description": f'{{{{ doc("{_doc_name(table, column)}") }}}}'}
+            {"name": column.name, "data_type": column.type.lower(), "description": f'{{{{ doc("{doc_name(table, column)}") }}}}'}
             for column in table.columns
         ],
     }
-
-
-def _doc_name(table: Table, column: Column) -> str:
-    return f"{table.schema}__{table.name}__{column.name}"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ Why a link to a directory per version and not a rename over the file: docs/decis
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,21 +20,23 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import polars as pl
 
+from retail_assets import dbt_models, provenance, quality
 from retail_assets import months as m
-from retail_assets import provenance, quality
-from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, PRODUCT_NAMES, TABLES, Column, Table
-from retail_assets.settings import Settings
-from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, MONEY, PRODUCT_NAMES, TABLES, Column, Table
+from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
+from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text, transaction
 
 FILE_NAME: Final = "retail.duckdb"
 _BUILDING_SUFFIX: Final = ".building"
 _CATALOG: Final = "published"
 """Name of the new file while it is being built."""
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
+_CODE_SUFFIXES: Final = frozenset({".py", ".sql", ".yml", ".csv"})
 
-_PUBLISHED_TABLES: Final = tuple(table for table in TABLES if table not in (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS))
-"""Working tables are left out: what readers need of the landing is in raw.raw_transactions."""
+_WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS)
+"""Left out: what readers need of the landing is in raw.raw_transactions."""
 
 PUBLICATION = Table(
     schema="marts",
@@ -43,16 +46,54 @@ PUBLICATION = Table(
     columns=(
         Column("published_at", "TIMESTAMP", "When the file was published, in UTC."),
         Column("code_version", "VARCHAR", "Version of retail_assets."),
+        Column("code_hash", "VARCHAR", "Changes when Python, SQL, YAML or a seed of retail_assets changes."),
+        Column("duckdb_version", "VARCHAR", "Version of DuckDB that wrote the file."),
         Column("settings_hash", "VARCHAR", "Changes when a setting changes that can change a result."),
+        Column("settings", "VARCHAR", "These settings with their values, as JSON."),
         Column("seed", "INTEGER", "Seed of everything random."),
         Column("run_id", "VARCHAR", "Dagster run that published the file."),
         Column("first_month", "DATE", "First day of the first month in the file."),
         Column("last_month", "DATE", "First day of the last month in the file."),
         Column("month_count", "INTEGER", "Months in the file."),
-        Column("file_count", "INTEGER", "Landed files whose lines count."),
+        Column("file_count", "INTEGER", "Landed files whose lines count; raw.landed_files names them."),
+        Column("files_hash", "VARCHAR", "Changes when other file contents count: SHA-256 of their sorted SHA-256."),
         Column("raw_line_count", "BIGINT", "Raw lines in the file."),
+        Column("raw_amount", MONEY, "Value of the raw lines in pounds sterling.", nullable=True),
     ),
 )
+
+DATA_DICTIONARY = Table(
+    schema="marts",
+    name="data_dictionary",
+    grain="One row per column of this published file: what it means, for tools that show no comments.",
+    key=("table_schema", "table_name", "column_name"),
+    columns=(
+        Column("table_schema", "VARCHAR", "Schema of the table."),
+        Column("table_name", "VARCHAR", "Name of the table."),
+        Column("table_description", "VARCHAR", "What one row of the table is."),
+        Column("column_name", "VARCHAR", "Name of the column."),
+        Column("column_position", "INTEGER", "Position of the column in its table, from 1."),
+        Column("data_type", "VARCHAR", "Type of the column in DuckDB."),
+        Column("is_nullable", "BOOLEAN", "The column may be null."),
+        Column("is_key", "BOOLEAN", "The column is part of the key: the columns that together identify a row."),
+        Column("looked_up_in", "VARCHAR", "Table and column of marts that holds each of its values; null where there is none.", nullable=True),
+        Column("column_description", "VARCHAR", "What the column means, with its unit."),
+    ),
+)
+
+
+def published_tables() -> tuple[Table, ...]:
+    """Every table of a published file: what Python writes, the dbt models, and what the file says of itself."""
+    from_python = tuple(table for table in TABLES if table not in _WORKING_TABLES)
+    return (*from_python, *dbt_models.tables(), DATA_DICTIONARY, PUBLICATION)
+
+
+def has_primary_key(table: Table) -> bool:
+    """Whether the published file declares the key as PRIMARY KEY: in marts of one thing per row, facts left out.
+
+    The index of a key costs the file and the publication more than the rows: docs/decisions.md, 28.
+    """
+    return table.schema == "marts" and len(table.key) == 1 and not table.name.startswith("fct_")
 
 
 class PublicationRefusedError(RuntimeError):
@@ -72,8 +113,17 @@ class Publication:
         return self.directory / FILE_NAME
 
 
-def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, published_at: datetime, run_id: str) -> Publication:
+def publish(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, published_at: datetime, run_id: str, tables: Sequence[Table] | None = None
+) -> Publication:
     """Copy the warehouse into a new version, verify it and put it in place.
+
+    Args:
+        connection: Connection to the warehouse.
+        settings: Where to publish, how many versions to keep, and what goes into the provenance.
+        published_at: The time of the publication in UTC; names its version.
+        run_id: The Dagster run that publishes.
+        tables: What to publish; by default `published_tables()`.
 
     Raises:
         PublicationRefusedError: An ERROR check has failed, there is nothing to publish, or the copy is not what the warehouse holds.
@@ -87,7 +137,7 @@ def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, published
     building = versions / f"{name}{_BUILDING_SUFFIX}"
     building.mkdir()
     file = building / FILE_NAME
-    row_counts = _build(connection, file, settings, published_at, run_id)
+    row_counts = _build(connection, file, tables or published_tables(), settings, published_at, run_id)
     _verify(file, row_counts)
     file.chmod(0o444)
     _flush(file)
@@ -110,18 +160,33 @@ def current(settings: Settings) -> Path | None:
     return link.resolve().parent if link.exists() else None
 
 
-def rollback(settings: Settings) -> Path:
-    """Put the version before the current one back in place, and return its directory.
+def rollback(settings: Settings, to: str | None = None) -> Path:
+    """Put an earlier version back in place, and return its directory.
+
+    Args:
+        settings: Where the versions lie.
+        to: Name of the version, newer ones than the current included; by default the one before the current.
 
     Raises:
-        PublicationRefusedError: There is no earlier version.
+        PublicationRefusedError: There is no such version, or it does not open.
     """
-    now = current(settings)
-    earlier = [path for path in versions(settings) if now is None or path.name < now.name]
-    if not earlier:
-        raise PublicationRefusedError("There is no earlier publication to put back. `retail run` makes a new one.")
-    _point_to(settings.serving_dir, earlier[0])
-    return earlier[0]
+    now, kept = current(settings), versions(settings)
+    fitting = [path for path in kept if (path.name == to if to else now is None or path.name < now.name)]
+    if not fitting:
+        wanted = f"publication {to}" if to else "earlier publication"
+        names = ", ".join(f"{path.name} (current)" if path == now else path.name for path in kept) or "none"
+        raise PublicationRefusedError(f"There is no {wanted} to put back. Kept: {names}. `retail run` makes a new one.")
+    _refuse_unreadable(fitting[0])
+    _point_to(settings.serving_dir, fitting[0])
+    return fitting[0]
+
+
+def _refuse_unreadable(directory: Path) -> None:
+    try:
+        with closing(duckdb.connect(directory / FILE_NAME, read_only=True)) as reader:
+            reader.execute("from marts.publication").fetchall()
+    except duckdb.Error as error:
+        raise PublicationRefusedError(f"Publication {directory.name} cannot be read, so the current one stays: {error}") from error
 
 
 def _refuse_failed_checks(connection: duckdb.DuckDBPyConnection) -> None:
@@ -142,96 +207,135 @@ def _refuse_emptied_tables(connection: duckdb.DuckDBPyConnection) -> None:
         raise PublicationRefusedError(f"No month of {', '.join(emptied)} is built yet, so the last good publication stays. Run `retail run` first.")
 
 
-def _build(connection: duckdb.DuckDBPyConnection, file: Path, settings: Settings, published_at: datetime, run_id: str) -> dict[str, int]:
+def _build(
+    connection: duckdb.DuckDBPyConnection, file: Path, tables: Sequence[Table], settings: Settings, published_at: datetime, run_id: str
+) -> dict[str, int]:
+    """Make the file; returns the rows that went into each table."""
+    copied = [table for table in tables if table not in (DATA_DICTIONARY, PUBLICATION)]
+    _refuse_undeclared_columns(connection, copied)
     with _attached(connection, file):
-        for statement in (*_table_statements(), *_view_statements(connection)):
-            connection.execute(statement)
-        _describe_publication(connection, settings, published_at, run_id)
-        return _row_counts(connection, _CATALOG)
+        row_counts = {table.full_name: _copy(connection, table) for table in copied}
+        connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
+        connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id))
+        described = [*copied, DATA_DICTIONARY, PUBLICATION]
+        connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
+        connection.register("described", _dictionary(described))
+        connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
+        connection.unregister("described")
+    return row_counts | {PUBLICATION.full_name: 1, DATA_DICTIONARY.full_name: sum(len(table.columns) for table in described)}
 
 
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
     connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (storage_version '{STORAGE_VERSION}')")
     try:
-        yield
+        # One transaction: else each of some 500 comments waits for the disk.
+        with transaction(connection):
+            yield
         connection.execute("checkpoint published")
     finally:
         connection.execute("detach published")
 
 
-def _table_statements() -> Iterator[str]:
-    """Empty tables from the contracts, with comments, then their rows in the order of the key."""
-    for table in _PUBLISHED_TABLES:
-        yield create_statement(table, _CATALOG)
-        yield f"insert into published.{table.full_name} by name select * from {table.full_name} order by {', '.join(table.key)}"  # noqa: S608
-
-
-def _view_statements(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Tables from the views that dbt made, with the comments that dbt wrote on them."""
-    views = connection.execute(
-        "select schema_name, view_name, coalesce(comment, '') from duckdb_views() "
-        "where database_name = current_database() and not internal and schema_name in ('core', 'marts') order by all"
+def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> None:
+    """Refuse a warehouse whose tables and views are not those that are declared: a model that is not built yet, or was built by older code."""
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
+        "and not internal order by all"
     ).fetchall()
-    if not views:
-        raise PublicationRefusedError("There are no marts yet. Materialize the group `marts` first.")
-    for schema, view, comment in views:
-        name = f"published.{_identifier(schema)}.{_identifier(view)}"
-        yield f"create schema if not exists published.{_identifier(schema)}"
-        yield f"create table {name} as select * from {_identifier(schema)}.{_identifier(view)} order by all"  # noqa: S608 - names of our own views
-        yield f"comment on table {name} is {sql_text(comment)}"
-        columns = connection.execute(
-            "select column_name, comment from duckdb_columns() where database_name = current_database() and schema_name = $schema "
-            "and table_name = $view and comment is not null order by column_index",
-            {"schema": schema, "view": view},
-        ).fetchall()
-        for column, column_comment in columns:
-            yield f"comment on column {name}.{_identifier(column)} is {sql_text(column_comment)}"
+    found: dict[str, set[tuple[str, str]]] = {}
+    for table, column, data_type in rows:
+        found.setdefault(table, set()).add((column, data_type))
+    if missing := [table.full_name for table in tables if table.full_name not in found]:
+        raise PublicationRefusedError(f"There are no marts yet, or not all: {', '.join(missing)}. Materialize the group `marts` first.")
+    if old := [table.full_name for table in tables if found[table.full_name] != {(column.name, column.type) for column in table.columns}]:
+        raise PublicationRefusedError(f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again.")
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """A table or view of the warehouse, as it is declared, its rows in the order of the key; returns how many."""
+    connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
+    ordered = f"select * from {table.full_name} order by {', '.join(table.key)}"  # noqa: S608 - names are our contracts
+    try:
+        ((row_count,),) = connection.execute(f"insert into {_CATALOG}.{table.full_name} by name {ordered}").fetchall()
+    except duckdb.ConstraintException as error:
+        raise PublicationRefusedError(f"{table.full_name} is not what it is declared to be: {error}. Materialize it again, then publish.") from error
+    return int(row_count)
 
 
-def _describe_publication(connection: duckdb.DuckDBPyConnection, settings: Settings, published_at: datetime, run_id: str) -> None:
-    connection.execute(create_statement(PUBLICATION, _CATALOG))
-    connection.execute(
-        """
-        insert into published.marts.publication by name
-        select
-            $published_at::timestamp as published_at,
-            $code_version as code_version,
-            $settings_hash as settings_hash,
-            $seed as seed,
-            $run_id as run_id,
-            min(invoice_month) as first_month,
-            max(invoice_month) as last_month,
-            count(distinct invoice_month) as month_count,
-            (select count(*) from raw.landed_files where status = 'landed') as file_count,
-            count(*) as raw_line_count
-        from raw.raw_transactions
-        """,
-        {
-            "published_at": published_at,
-            "code_version": version("retail_assets"),
-            "settings_hash": settings.results_hash(),
-            "seed": settings.seed,
-            "run_id": run_id,
-        },
-    )
+_PUBLICATION_ROW: Final = """
+    insert into published.marts.publication by name
+    select
+        $published_at::timestamp as published_at,
+        $code_version as code_version,
+        $code_hash as code_hash,
+        version() as duckdb_version,
+        $settings_hash as settings_hash,
+        $settings as settings,
+        $seed as seed,
+        $run_id as run_id,
+        min(invoice_month) as first_month,
+        max(invoice_month) as last_month,
+        count(distinct invoice_month) as month_count,
+        (select count(*) from raw.landed_files where status = 'landed') as file_count,
+        (select sha256(coalesce(string_agg(file_id, '' order by file_id), '')) from raw.landed_files where status = 'landed') as files_hash,
+        count(*) as raw_line_count,
+        sum(amount) as raw_amount
+    from raw.raw_transactions
+"""
 
 
-def _row_counts(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, int]:
-    names = connection.execute(
-        "select schema_name || '.' || table_name from duckdb_tables() where database_name = $database order by all", {"database": database}
-    ).fetchall()
-    return {name: connection.execute(f"select count(*) from {database}.{name}").fetchall()[0][0] for (name,) in names}  # noqa: S608
+def _provenance(settings: Settings, published_at: datetime, run_id: str) -> dict[str, object]:
+    return {
+        "published_at": published_at,
+        "code_version": version("retail_assets"),
+        "code_hash": code_hash(),
+        "settings_hash": settings.results_hash(),
+        "settings": settings.results_json(),
+        "seed": settings.seed,
+        "run_id": run_id,
+    }
+
+
+def code_hash(root: Path = REPOSITORY) -> str:
+    """Twelve hexadecimal digits that change when a file changes that results are made by: Python, SQL, YAML, seeds."""
+    folders = [root / "retail_assets", *(root / DBT_PROJECT_DIR.relative_to(REPOSITORY) / name for name in ("models", "macros", "seeds"))]
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in _CODE_SUFFIXES):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _dictionary(tables: Sequence[Table]) -> pl.DataFrame:
+    """The rows of `marts.data_dictionary`."""
+    rows = [
+        (
+            table.schema,
+            table.name,
+            table.grain,
+            column.name,
+            position,
+            column.type,
+            column.nullable,
+            column.name in table.key,
+            f"marts.{column.references}" if column.references else None,
+            column.comment,
+        )
+        for table in sorted(tables, key=lambda table: table.full_name)
+        for position, column in enumerate(table.columns, start=1)
+    ]
+    return pl.DataFrame(rows, schema=DATA_DICTIONARY.polars_schema, orient="row")
+
+
+def _row_counts(reader: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    names = reader.execute("select schema_name || '.' || table_name from duckdb_tables() order by all").fetchall()
+    return {name: reader.execute(f"select count(*) from {name}").fetchall()[0][0] for (name,) in names}  # noqa: S608
 
 
 def _verify(file: Path, row_counts: dict[str, int]) -> None:
     """Open the copy as a reader would, and hold it against what was copied and against itself."""
     with closing(duckdb.connect(file, read_only=True)) as reader:
-        if (found := _row_counts(reader, reader.execute("select current_database()").fetchall()[0][0])) != row_counts:
+        if (found := _row_counts(reader)) != row_counts:
             raise PublicationRefusedError(f"The copy differs from the warehouse: {set(found.items()) ^ set(row_counts.items())}. Publish again.")
         unbalanced = reader.execute(
             """

@@ -161,4 +161,8 @@ class Settings(BaseModel):
 
     def results_hash(self) -> str:
         """Twelve hexadecimal digits that change when a setting changes that can change a result."""
-        return hashlib.sha256(self.model_dump_json(exclude=_PLACES).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.results_json().encode()).hexdigest()[:12]
+
+    def results_json(self) -> str:
+        """The settings that can change a result, as JSON."""
+        return self.model_dump_json(exclude=_PLACES)

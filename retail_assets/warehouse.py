@@ -95,9 +95,11 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             "from duckdb_columns() where database_name = current_database() and not internal group by all"
         ).fetchall()
     )
-    for table in TABLES:
-        if table.full_name not in stored:
-            connection.execute(create_statement(table))
+    if missing := [table for table in TABLES if table.full_name not in stored]:
+        # One transaction: else each comment waits for the disk.
+        with transaction(connection):
+            for table in missing:
+                connection.execute(create_statement(table))
     for table in BUILT_TABLES:
         declared = ", ".join(f"{column.name} {column.type}" for column in table.columns)
         if stored.get(table.full_name, declared) != declared:
@@ -107,11 +109,12 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
                 connection.execute("delete from quality.built_months where table_name = ?", [table.full_name])
 
 
-def create_statement(table: Table, catalog: str = "") -> str:
-    """The DDL of a table with its comments. Made from contracts only, never from what users bring."""
+def create_statement(table: Table, catalog: str = "", *, with_key: bool = False) -> str:
+    """The DDL of a table with its comments, and its key as primary key on request. Made from contracts only, never from what users bring."""
     prefix = f"{catalog}." if catalog else ""
     name = prefix + table.full_name
     columns = ", ".join(f"{column.name} {column.type}{'' if column.nullable else ' not null'}" for column in table.columns)
+    columns += f", primary key ({', '.join(table.key)})" if with_key else ""
     comments = [f"comment on table {name} is {sql_text(table.grain)}"]
     comments += [f"comment on column {name}.{column.name} is {sql_text(column.comment)}" for column in table.columns]
     return ";\n".join([f"create schema if not exists {prefix}{table.schema}", f"create table {name} ({columns})", *comments])

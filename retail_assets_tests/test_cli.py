@@ -1,5 +1,6 @@
 """The command `retail`: usage errors at once, and one whole run on a sample as a user would do it, in a process of its own."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from retail_assets.lib import sample
 
 LINES, SEED = 4_000, 3
 MONTHS = 13
+QUESTIONS = (Path(__file__).parents[1] / "docs" / "questions.md").read_text(encoding="utf-8").split("\n## ")[1:]
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,31 @@ def test_no_basket_holds_what_is_no_product(home: Home) -> None:
     assert home.query("select count(*) from core.transactions where stock_code in ('POST', 'DOT', 'M', 'BANK CHARGES', '23444', '22016')") == [(0,)]
 
 
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.partition(".")[0])
+def test_a_question_of_the_docs_is_answered_with_the_columns_it_promises(home: Home, question: str) -> None:
+    [sql] = re.findall(r"```sql\n(.*?)```", question, re.DOTALL)
+    [promised] = re.findall(r"^Columns: (.*)\.$", question, re.MULTILINE)
+    with duckdb.connect(home.path / "serving" / "retail.duckdb", read_only=True) as reader:
+        answer = reader.sql(sql)
+        assert answer.columns == [name.strip("`") for name in promised.split(", ")]
+        assert answer.fetchall() != []
+
+
+def test_there_are_ten_questions() -> None:
+    assert [question.partition(".")[0] for question in QUESTIONS] == [str(number) for number in range(1, 11)]
+
+
+def test_every_mart_is_exported_with_all_its_rows(home: Home, tmp_path: Path) -> None:
+    done = retail("export", "--home", home.path, "--out", tmp_path / "out", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    ((rows,),) = home.query("select count(*) from marts.fct_sales")
+    with duckdb.connect() as reader:
+        found = reader.execute("select count(*), sum(amount) from read_csv(?)", [str(tmp_path / "out" / "marts" / "fct_sales.csv")]).fetchall()
+    assert [count for count, _ in found] == [rows]
+    marts = {str(name) for (name,) in home.query("select table_name from duckdb_tables() where schema_name = 'marts'")}
+    assert {path.stem for path in (tmp_path / "out" / "marts").iterdir()} == marts
+
+
 def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
     tables = [f"{schema}.{name}" for schema, name in home.query("select schema_name, table_name from duckdb_tables() where schema_name <> 'marts'")]
 
@@ -169,6 +196,15 @@ def test_rollback_puts_the_first_publication_back(home: Home) -> None:
     newest = home.query("select published_at from marts.publication")
     assert retail("rollback", "--home", home.path).returncode == 0
     assert home.query("select published_at from marts.publication") < newest
+
+
+def test_rollback_to_an_unknown_version_exits_1_and_lists_what_is_kept(home: Home) -> None:
+    kept = sorted(path.name for path in (home.path / "serving" / "versions").iterdir())
+    done = retail("rollback", "--home", home.path, "--to", "yesterday")
+    assert done.returncode == 1
+    assert all(name in done.stderr for name in kept)
+    assert retail("rollback", "--home", home.path, "--to", kept[-1]).returncode == 0
+    assert (home.path / "serving" / "retail.duckdb").resolve().parent.name == kept[-1]
 
 
 def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path) -> None:

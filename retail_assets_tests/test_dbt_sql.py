@@ -11,10 +11,10 @@ import duckdb
 import polars as pl
 import pytest
 from dagster_dbt import build_dbt_asset_specs
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 
-from retail_assets import contracts
-from retail_assets.settings import DBT_PROJECT_DIR
+from retail_assets import contracts, dbt_models, publication
+from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import append, create_statement
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ SHOP: dict[Table, list[dict[str, Any]]] = {
         },
     ],
     contracts.RFM_FEATURES: [
-        {"snapshot_month": JANUARY, "customer_id": BUYER, "rfm_segment": "new_customers"},
-        {"snapshot_month": FEBRUARY, "customer_id": BUYER, "rfm_segment": "promising"},
-        {"snapshot_month": FEBRUARY, "customer_id": NEWCOMER, "rfm_segment": "new_customers"},
+        {"snapshot_month": JANUARY, "customer_id": BUYER, "r_score": 5, "f_score": 1, "rfm_segment": "new_customers"},
+        {"snapshot_month": FEBRUARY, "customer_id": BUYER, "r_score": 4, "f_score": 1, "rfm_segment": "promising"},
+        {"snapshot_month": FEBRUARY, "customer_id": NEWCOMER, "r_score": 5, "f_score": 1, "rfm_segment": "new_customers"},
     ],
     contracts.CUSTOMER_SEGMENTS: [
         {"snapshot_month": JANUARY, "customer_id": BUYER, "segment_id": 1, "segment_name": "big orders"},
@@ -170,9 +170,10 @@ BLANKS: dict[str, Any] = {
 
 
 class Built(NamedTuple):
-    """A warehouse in which dbt ran, and what dbt said."""
+    """A warehouse in which dbt ran, and what dbt said and wrote."""
 
     warehouse: Path
+    target: Path
     manifest: dict[str, Any]
     statuses_on_empty_tables: dict[str, str]
     test_statuses_on_shop: dict[str, str]
@@ -199,11 +200,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
     runner = dbtRunner(callbacks=[note_warning])
 
-    def statuses(*arguments: str) -> dict[str, str]:
+    def run(*arguments: str) -> dbtRunnerResult:
         project = ["--project-dir", str(DBT_PROJECT_DIR), "--profiles-dir", str(DBT_PROJECT_DIR)]
         done = runner.invoke([*arguments, *project, "--target-path", str(home / "target"), "--log-path", str(home), "--quiet"])
         if done.exception:
             raise done.exception
+        return done
+
+    def statuses(*arguments: str) -> dict[str, str]:
+        done = run(*arguments)
         return {result.node.unique_id: str(result.status) for result in cast("RunExecutionResult", done.result).results}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -216,8 +221,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
             for table, rows in SHOP.items():
                 append(connection, table, pl.DataFrame([{**blank_row(table), **row} for row in rows], schema=table.polars_schema))
         on_shop = statuses("test", "--exclude-resource-type", "unit_test")
+        run("docs", "generate", "--static")
     manifest = json.loads((home / "target" / "manifest.json").read_text(encoding="utf-8"))
-    return Built(warehouse, manifest, on_empty_tables, on_shop, warnings)
+    return Built(warehouse, home / "target", manifest, on_empty_tables, on_shop, warnings)
 
 
 def blank_row(table: Table) -> dict[str, Any]:
@@ -225,7 +231,7 @@ def blank_row(table: Table) -> dict[str, Any]:
 
 
 def test_the_project_builds_on_empty_tables(built: Built) -> None:
-    assert set(built.statuses_on_empty_tables.values()) == {"success", "pass"}
+    assert {status for name, status in built.statuses_on_empty_tables.items() if not name.startswith("exposure.")} == {"success", "pass"}
     built_models = {name for name in built.statuses_on_empty_tables if name.startswith("model.")}
     assert built_models == {model["unique_id"] for model in built.models()}
 
@@ -377,6 +383,67 @@ def test_every_model_and_column_carries_its_text_in_the_database(built: Built) -
         assert views[model["schema"], model["name"]] == model["description"]
         assert list(comments.items()) == [(name, column["description"]) for name, column in model["columns"].items()]
         assert all(comments.values())
+
+
+def test_models_read_from_the_yaml_are_those_of_dbt(built: Built) -> None:
+    tables = {table.full_name: table for table in dbt_models.tables()}
+    models = {f"{model['schema']}.{model['name']}": model for model in built.models()}
+    assert set(tables) == set(models)
+    for name, table in tables.items():
+        assert table.grain == models[name]["description"]
+        assert [(column.name, column.type.lower(), column.comment) for column in table.columns] == [
+            (column, details["data_type"], details["description"]) for column, details in models[name]["columns"].items()
+        ]
+        assert models[name]["contract"]["enforced"]
+
+
+def test_every_model_says_what_one_row_is_and_every_mart_has_a_reader(built: Built) -> None:
+    assert [model["name"] for model in built.models() if not model["description"].startswith("One row")] == []
+    read = {parent for exposure in built.manifest["exposures"].values() for parent in exposure["depends_on"]["nodes"]}
+    assert {model["unique_id"] for model in built.models() if model["schema"] == "marts"} - read == set()
+
+
+def test_references_name_keys_of_marts() -> None:
+    keys = {f"{table.name}.{table.key[0]}" for table in dbt_models.tables() if table.schema == "marts" and len(table.key) == 1}
+    references = {column.references for table in dbt_models.tables() for column in table.columns if column.references}
+    assert references
+    assert references <= keys
+
+
+def test_the_documentation_of_dbt_builds_with_every_table_and_its_columns(built: Built) -> None:
+    catalog = json.loads((built.target / "catalog.json").read_text(encoding="utf-8"))
+    described = {name: set(node["columns"]) for name, node in (catalog["nodes"] | catalog["sources"]).items()}
+    for name, node in (built.manifest["nodes"] | built.manifest["sources"]).items():
+        if node["resource_type"] in {"model", "source"}:
+            assert described[name] == set(node["columns"])
+    page = (built.target / "static_index.html").read_text(encoding="utf-8")
+    assert "cohort_retention" in page
+
+
+def test_contracts_yaml_and_published_file_say_the_same(built: Built, tmp_path: Path) -> None:
+    with duckdb.connect(built.warehouse) as connection:
+        published = publication.publish(connection, Settings(home=tmp_path), datetime.fromisoformat("2011-03-01"), "run")
+    with duckdb.connect(published.path, read_only=True) as reader:
+        tables = {
+            f"{schema}.{name}": comment
+            for schema, name, comment in reader.execute("select schema_name, table_name, comment from duckdb_tables()").fetchall()
+        }
+        columns = reader.execute(
+            "select schema_name || '.' || table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
+            "where not internal order by schema_name, table_name, column_index"
+        ).fetchall()
+        keys = reader.execute(
+            "select schema_name || '.' || table_name, constraint_column_names from duckdb_constraints() where constraint_type = 'PRIMARY KEY'"
+        ).fetchall()
+    declared = publication.published_tables()
+    assert tables == {table.full_name: table.grain for table in declared}
+    assert columns == [
+        (table.full_name, column.name, column.type, column.nullable, column.comment)
+        for table in sorted(declared, key=lambda table: (table.schema, table.name))
+        for column in table.columns
+    ]
+    assert dict(keys) == {table.full_name: list(table.key) for table in declared if publication.has_primary_key(table)}
+    assert "marts.dim_customer" in dict(keys)
 
 
 def test_asset_keys_mirror_storage_and_groups_are_schemas(built: Built) -> None:

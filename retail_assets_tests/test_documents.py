@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from retail_assets import contracts, documents
+from retail_assets import contracts, documents, publication
 from retail_assets.lib import cleaning
 
 if TYPE_CHECKING:
@@ -70,6 +70,18 @@ def test_every_check_is_documented_with_what_to_do() -> None:
     assert ["`raw.raw_transactions`", "`month_is_complete`", "WARN"] in [row[:3] for row in rows]
     assert all(len(row) == 5 and all(row) for row in rows)
     assert len({(row[0], row[1]) for row in rows}) == len(rows)
+
+
+def test_every_published_table_and_column_is_in_the_dictionary_once() -> None:
+    text = documents.render_dictionary()
+    for table in publication.published_tables():
+        _, _, entry = text.partition(f"### {table.full_name}\n")
+        rows = entry.partition("\n### ")[0].splitlines()
+        assert [row.split("`")[1] for row in rows if row.startswith("| `")] == [column.name for column in table.columns]
+    assert "| `sale_date` | `DATE` |  | Day of the sale. Looked up in `marts.dim_date.calendar_date`. |" in text
+    assert "Key: `stock_code` (primary key)." in text
+    assert "    dim_product ||--o{ fct_sales : stock_code\n" in text
+    assert "    dim_customer |o--o{ fct_sales : customer_id\n" in text, "anonymous sales have no customer"
 
 
 def test_what_is_written_by_hand_around_the_markers_stays(tmp_path: Path) -> None:

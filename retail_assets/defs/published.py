@@ -10,8 +10,6 @@ from retail_assets.contracts import (
     PRODUCT_RECOMMENDATIONS,
     QUARANTINE,
     RFM_CUT_POINTS,
-    SEGMENT_ALIGNMENT,
-    SEGMENT_CANDIDATES,
 )
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
@@ -19,7 +17,7 @@ from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
-_TABLES = (QUARANTINE, RFM_CUT_POINTS, SEGMENT_ALIGNMENT, SEGMENT_CANDIDATES, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
+_TABLES = (QUARANTINE, RFM_CUT_POINTS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS)
 """Published tables that no dbt model reads, so that the publication waits for them too."""
 
 LONGEST_BREAK_DAYS = 6

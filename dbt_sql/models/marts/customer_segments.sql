@@ -19,6 +19,13 @@ final as (
         rfm_features.frequency,
         rfm_features.monetary,
         rfm_features.net_amount,
+        rfm_features.tenure_days,
+        rfm_features.average_order_value,
+        rfm_features.return_rate,
+        rfm_features.country,
+        rfm_features.r_score,
+        rfm_features.f_score,
+        rfm_features.m_score,
         rfm_features.rfm_segment,
         rfm_features.previous_rfm_segment,
         rfm_features.movement
