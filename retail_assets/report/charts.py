@@ -1,0 +1,455 @@
+"""What the report draws: Vega-Lite specifications on figures, rendered to SVG by vl-convert, which brings its own engine and needs no network.
+
+Every mark carries its figures as `aria-label`; the script of the page shows them as tooltips. Colours are CSS variables of the page, so that light, dark and
+print are its business. Nothing is clipped and nothing is filled with a gradient: these get running numbers as ids, and the bytes would differ.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from retail_assets import months as m
+from retail_assets.report.sentences import count, in_words, money, month_name, number, plural, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from retail_assets.report.figures import Figures, Row
+
+Spec = dict[str, Any]
+
+SEGMENT_COLOURS: Final = 10
+"""Colours that the page has for segments; more segments share them."""
+_HEAT_STEPS: Final = 7
+_WIDTH: Final = 400
+"""Pixels of a chart: read as it is on a phone, and half a page on a desktop."""
+_MOST_MONTHS: Final = 25
+_MOST_DOTS: Final = 900
+"""Customers drawn on the map; more would only hide each other."""
+_OPENING_TAG: Final = re.compile(r"<svg[^>]*?(width=\"[\d.]+\") (height=\"[\d.]+\") (viewBox=\"[^\"]+\")[^>]*>")
+
+_MOVEMENTS: Final = {"new": "New", "reactivated": "Reactivated", "retained": "Retained", "lapsing": "Lapsing", "lost": "Lost"}
+
+_CONFIG: Final[Spec] = {
+    "background": None,
+    "padding": 2,
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--ink)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domainColor": "var(--line)", "tickColor": "var(--line)",
+        "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "labelLimit": 0, "titleLimit": 0,
+    },
+    "legend": {
+        "labelColor": "var(--ink)", "titleColor": "var(--soft)", "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
+        "labelLimit": 0, "orient": "bottom", "direction": "vertical", "symbolType": "square", "offset": 6, "rowPadding": 3,
+    },
+    "text": {"color": "var(--ink)", "fontSize": 11},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: `name` within the page, `title`, what it shows in a sentence for who cannot see it, and the SVG."""
+
+    name: str
+    title: str
+    told: str
+    svg: str
+
+
+def charts(figures: Figures) -> dict[str, Chart]:
+    """Every chart for which there are figures, by name."""
+    drawn = [_revenue(figures)]
+    if figures.now["customer_count"]:
+        drawn += [_customers(figures), *_rfm(figures)]
+    if figures.segments:
+        drawn += [_segments(figures), _map(figures)]
+    if figures.moves:
+        drawn.append(_migration(figures))
+    return {chart.name: chart for chart in drawn}
+
+
+def _chart(name: str, title: str, told: str, spec: Spec) -> Chart:
+    # Half a second goes into starting the engine: imported where it is used.
+    import vl_convert  # noqa: PLC0415
+
+    whole = {"width": _WIDTH, "autosize": {"type": "fit", "contains": "padding"}, "config": _CONFIG, **spec}
+    # No address may be fetched, whatever a specification says.
+    svg = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
+    return Chart(name, title, told, _OPENING_TAG.sub(r'<svg class="chart" role="graphics-document document" \1 \2 \3>', svg, count=1))
+
+
+def _told(*lines: str) -> str:
+    return " · ".join(lines)
+
+
+def _description(field: str = "told") -> Spec:
+    """The channel that Vega writes as `aria-label` on each mark."""
+    return {"field": field, "type": "nominal"}
+
+
+# Months
+
+
+def _month_axis(figures: Figures) -> tuple[list[Row], Spec]:
+    """The rows to draw and their axis: every month of the calendar, those without figures as gaps; the year where it begins."""
+    shown = figures.months[-_MOST_MONTHS:]
+    calendar = m.window(max(shown[0]["invoice_month"], m.shift(figures.month, 1 - _MOST_MONTHS)), figures.month)
+    rows = [row | {"label": _month_label(row["invoice_month"])} for row in shown if row["invoice_month"] >= calendar[0]]
+    axis = {
+        "title": None,
+        "labelAngle": 0,
+        "labelOverlap": "greedy",
+        "labelExpr": "split(datum.label, ' ')[0] === 'Jan' || datum.index === 0 ? split(datum.label, ' ') : split(datum.label, ' ')[0]",
+    }
+    return rows, {
+        "field": "label",
+        "type": "ordinal",
+        "scale": {"domain": [_month_label(month) for month in calendar], "paddingInner": 0.25},
+        "axis": axis,
+    }
+
+
+def _month_label(month: object) -> str:
+    return f"{month:%b %Y}"
+
+
+def _revenue(figures: Figures) -> Chart:
+    rows, x = _month_axis(figures)
+    values = [
+        {
+            "label": row["label"],
+            "net": float(row["net_amount"]),
+            "gross": float(row["gross_amount"]),
+            "fill": "var(--bar-soft)" if row is rows[-1] and figures.ends_early else "var(--bar)",
+            "told": _told(
+                month_name(row["invoice_month"]),
+                f"net {money(row['net_amount'])}",
+                f"gross {money(row['gross_amount'])}",
+                plural(row["order_count"], "order", "orders"),
+                plural(row["sale_day_count"], "trading day", "trading days"),
+            ),
+        }
+        for row in rows
+    ]
+    y = {"type": "quantitative", "axis": {"title": None, "labelExpr": "'£' + format(datum.value, '~s')", "tickCount": 5, "domain": False}}
+    spec = {
+        "height": 220,
+        "data": {"values": values},
+        "encoding": {"x": x, "description": _description()},
+        "layer": [
+            {"mark": {"type": "bar"}, "encoding": {"y": {"field": "net", **y}, "color": {"field": "fill", "type": "nominal", "scale": None}}},
+            {"mark": {"type": "tick", "thickness": 2, "color": "var(--ink)", "aria": False}, "encoding": {"y": {"field": "gross", **y}}},
+        ],
+    }
+    last = figures.now
+    told = f"Bars by month; {month_name(figures.month)}: net {money(last['net_amount'])}, gross {money(last['gross_amount'])}."
+    return _chart("revenue", "Revenue by month", told, spec)
+
+
+def _customers(figures: Figures) -> Chart:
+    rows, x = _month_axis(figures)
+    values = [
+        {
+            "label": row["label"],
+            "movement": name,
+            "order": position,
+            "customers": row[f"{movement}_count"],
+            "told": _told(
+                month_name(row["invoice_month"]),
+                f"{name} {count(row[f'{movement}_count'])}",
+                f"{share(row[f'{movement}_count'] / row['customer_count'])} of {count(row['customer_count'])} known customers",
+            ),
+        }
+        for row in rows
+        for position, (movement, name) in enumerate(_MOVEMENTS.items())
+        if row[f"{movement}_count"]
+    ]
+    spec = {
+        "height": 220,
+        "data": {"values": values},
+        "mark": {"type": "bar", "stroke": "var(--card)", "strokeWidth": 0.5},
+        "encoding": {
+            "x": x,
+            "y": {"field": "customers", "type": "quantitative", "axis": {"title": None, "tickCount": 5, "domain": False}},
+            "order": {"field": "order"},
+            "description": _description(),
+            "color": {
+                "field": "movement",
+                "type": "nominal",
+                "scale": {"domain": list(_MOVEMENTS.values()), "range": [f"var(--{movement})" for movement in _MOVEMENTS]},
+                "legend": {"title": None, "direction": "horizontal", "columns": 5, "columnPadding": 10},
+            },
+        },
+    }
+    now = figures.now
+    told = "Bars by month; " + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items()) + " now."
+    return _chart("customers", "Customers at the end of each month", told, spec)
+
+
+# Segments
+
+
+def _wrapped(text: str, width: int, most_lines: int) -> str:
+    lines = textwrap.wrap(text, width) or [text]
+    return "\n".join(lines[:most_lines]) + ("…" if len(lines) > most_lines else "")
+
+
+def segment_class(position: int) -> str:
+    """Name of the colour of a segment by its id, as the style of the page calls it."""
+    return f"s{position % SEGMENT_COLOURS}"
+
+
+def _segments(figures: Figures) -> Chart:
+    measures = {"customer_share": "Share of customers", "revenue_share": "Share of sales to date"}
+    values = [
+        {
+            "segment": row["segment_id"],
+            "name": _wrapped(row["segment_name"], 18, 3),
+            "measure": title,
+            "value": row[measure] or 0,
+            "text": share(row[measure]),
+            "told": _told(
+                row["segment_name"],
+                f"{share(row[measure])} of {'customers' if measure == 'customer_share' else 'sales to date'}",
+                plural(row["customer_count"], "customer", "customers"),
+                money(row["net_amount"]),
+            ),
+        }
+        for row in figures.segments
+        for measure, title in measures.items()
+    ]
+    names = [f"{_wrapped(row['segment_name'], 18, 3)}" for row in figures.segments]
+    y = {
+        "field": "name",
+        "type": "nominal",
+        "scale": {"domain": names, "paddingInner": 0.25},
+        "axis": {"title": None, "labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "labelPadding": 8},
+    }
+    base = {"y": y, "yOffset": {"field": "measure", "scale": {"domain": list(measures.values())}}}
+    axis = {"title": None, "format": "%", "tickCount": 4, "domain": False}
+    # Room for the text behind the longest bar.
+    widest = max(0.05, *(float(str(value["value"])) for value in values)) * 1.12
+    x = {"field": "value", "type": "quantitative", "axis": axis, "scale": {"domain": [min(0.0, *(value["value"] for value in values)), widest]}}
+    colour = {
+        "field": "measure",
+        "type": "nominal",
+        "scale": {"domain": list(measures.values()), "range": ["var(--bar-soft)", "var(--bar)"]},
+        "legend": {"title": None, "direction": "horizontal", "columnPadding": 12},
+    }
+    spec = {
+        "height": {"step": 24},
+        "data": {"values": values},
+        "encoding": base,
+        "layer": [
+            {"mark": "bar", "encoding": {"x": x, "color": colour, "description": _description()}},
+            {
+                "mark": {"type": "text", "align": "left", "dx": 4, "aria": False},
+                "encoding": {"x": x, "text": {"field": "text"}},
+            },
+        ],
+    }
+    spec["height"] = 62 * len(names)
+    told = "; ".join(f"{row['segment_name']}: {share(row['customer_share'])} of customers, {share(row['revenue_share'])} of sales" for row in figures.segments)
+    return _chart("segments", "Segments: how many they are, what they bring", f"{told}.", spec)
+
+
+def _map(figures: Figures) -> Chart:
+    every = -(-figures.customers.height // _MOST_DOTS)
+    dots = figures.customers.filter(pl.int_range(pl.len()) % every == 0).select(
+        "segment_id", pl.col("recency_days").alias("days"), pl.col("net_amount").clip(0).round(2).alias("amount")
+    )
+    middles = [
+        {
+            "segment_id": row["segment_id"],
+            "days": row["days"],
+            "amount": max(row["amount"], 0),
+            "told": _told(
+                row["segment_name"],
+                plural(row["customers"], "customer", "customers"),
+                f"median: {number(row['days'])} days since the last purchase, {money(row['amount'])}",
+            ),
+        }
+        for row in figures.customers.group_by("segment_id", "segment_name")
+        .agg(pl.len().alias("customers"), pl.col("recency_days").median().alias("days"), pl.col("net_amount").median().alias("amount"))
+        .sort("segment_id")
+        .to_dicts()
+    ]
+    ids = [row["segment_id"] for row in middles]
+    names = {row["segment_id"]: row["segment_name"] for row in figures.segments}
+    colours = {
+        "field": "segment_id",
+        "type": "nominal",
+        "scale": {"domain": ids, "range": [f"var(--{segment_class(segment)})" for segment in ids]},
+        "legend": {"title": None, "columns": 1, "labelExpr": _lookup(names), "symbolOpacity": 1, "symbolType": "circle"},
+    }
+    x = {"field": "days", "type": "quantitative", "axis": {"title": "days since the last purchase", "tickCount": 6, "grid": False}}
+    y = {
+        "field": "amount",
+        "type": "quantitative",
+        "scale": {"type": "symlog", "constant": 20},
+        "axis": {
+            "title": "net sales to date, pounds (logarithmic)",
+            "values": [0, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
+            "labelExpr": "format(datum.value, '~s')",
+            "domain": False,
+        },
+    }
+    spec = {
+        "height": 320,
+        "layer": [
+            {
+                "data": {"values": dots.to_dicts()},
+                "mark": {"type": "point", "filled": True, "size": 10, "opacity": 0.5, "aria": False},
+                "encoding": {"x": x, "y": y, "color": colours},
+            },
+            {
+                "data": {"values": middles},
+                "mark": {"type": "point", "filled": True, "size": 190, "stroke": "var(--card)", "strokeWidth": 2, "opacity": 1},
+                "encoding": {"x": x, "y": y, "color": colours, "description": _description()},
+            },
+        ],
+    }
+    shown = f"{count(dots.height)} of {plural(figures.customers.height, 'customer', 'customers')}"
+    told = f"Each dot a customer ({shown}), by days since the last purchase and net sales to date; large dots are the medians of segments."
+    return _chart("map", "Map of the segments", told, spec)
+
+
+def _lookup(names: dict[int, str]) -> str:
+    """A Vega expression that gives the name of the segment of a label. Names go in as text literals of JSON."""
+    import json  # noqa: PLC0415
+
+    return f"({json.dumps({str(number_): name for number_, name in names.items()})})[datum.label]"
+
+
+# Heat maps
+
+
+def _heat(values: Iterable[float]) -> list[int]:
+    """A step of the scale of colours for each value: 0 for nothing, then in equal parts of the largest."""
+    listed = [max(float(value), 0.0) for value in values]
+    largest = max(listed, default=0.0) or 1.0
+    return [0 if value == 0 else min(1 + int(value / largest * (_HEAT_STEPS - 1)), _HEAT_STEPS - 1) for value in listed]
+
+
+def _heat_map(values: list[Row], x: Spec, y: Spec, font_size: float, height: int) -> Spec:
+    band = {"paddingInner": 0.04, "paddingOuter": 0}
+    return {
+        "height": height,
+        "data": {"values": values},
+        "encoding": {"x": {**x, "scale": {**x["scale"], **band}}, "y": {**y, "scale": {**y["scale"], **band}}},
+        "layer": [
+            {
+                "mark": {"type": "rect", "cornerRadius": 2},
+                "encoding": {"color": {"field": "fill", "type": "nominal", "scale": None}, "description": _description()},
+            },
+            {
+                "mark": {"type": "text", "lineBreak": "\n", "fontSize": font_size, "baseline": "middle", "aria": False, "lineHeight": font_size + 2},
+                "encoding": {"text": {"field": "text"}, "color": {"field": "ink", "type": "nominal", "scale": None}, "yOffset": {"value": 0}},
+            },
+        ],
+    }
+
+
+def _filled(values: list[Row], steps: list[int]) -> list[Row]:
+    return [value | {"fill": f"var(--h{step})", "ink": f"var(--t{step})"} for value, step in zip(values, steps, strict=True)]
+
+
+def _migration(figures: Figures) -> Chart:
+    before = _side(figures.moves, "from", "Joined")
+    now = _side(figures.moves, "to", "Left")
+    counts = {(move["from_segment_id"], move["to_segment_id"]): move for move in figures.moves}
+    totals = {source: sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == source) for source in before}
+    values, shares = [], []
+    for source, target in ((source, target) for source in before for target in now):
+        move = counts.get((source, target))
+        moved = move["customer_count"] if move else 0
+        shares.append(moved / totals[source])
+        values.append(
+            {
+                "from": _wrapped(before[source], 16, 3),
+                "to": _wrapped(now[target], 11, 4),
+                "text": f"{count(moved)}\n{share(shares[-1])}" if moved else "",
+                "told": _told(
+                    f"{before[source]} → {now[target]}",
+                    plural(moved, "customer", "customers"),
+                    f"{share(shares[-1])} of the row",
+                    f"worth {money(move['net_amount']) if move else '£0'}",
+                ),
+            }
+        )
+    # Steps of the whole row, not of the largest share.
+    steps = [0 if part == 0 else min(1 + int(part * (_HEAT_STEPS - 1)), _HEAT_STEPS - 1) for part in shares]
+    label = {"labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False}
+    spec = _heat_map(
+        _filled(values, steps),
+        {
+            "field": "to", "type": "nominal", "scale": {"domain": [_wrapped(name, 11, 4) for name in now.values()]},
+            "axis": {**label, "title": f"at the end of {month_name(figures.month)}", "orient": "top", "labelAngle": 0, "labelPadding": 4, "labelFontSize": 10},
+        },
+        {
+            "field": "from", "type": "nominal", "scale": {"domain": [_wrapped(name, 16, 3) for name in before.values()]},
+            "axis": {**label, "title": "in the month before", "labelPadding": 6, "labelFontSize": 10},
+        },
+        10.5,
+        86 + 48 * len(before),
+    )  # fmt: skip
+    stayed = sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == move["to_segment_id"])
+    told = f"{count(stayed)} of {plural(sum(totals.values()), 'customer', 'customers')} stayed in their segment."
+    return _chart("migration", "Customers by segment: the month before and now", told, spec)
+
+
+def _side(moves: list[Row], side: str, nobody: str) -> dict[int | None, str]:
+    """Segments on one side of the moves in the order of their ids; last those in none."""
+    found: dict[int | None, str] = {move[f"{side}_segment_id"]: move[f"{side}_segment_name"] or nobody for move in moves}
+    return dict(sorted(found.items(), key=lambda item: (item[0] is None, item[0] or 0)))
+
+
+def _rfm(figures: Figures) -> list[Chart]:
+    return [
+        _rfm_grid(figures, "rfm_customers", "RFM grid: customers", "customer_count", count),
+        _rfm_grid(figures, "rfm_revenue", "RFM grid: sales to date", "net_amount", _short_money),
+    ]
+
+
+def _short_money(value: object) -> str:
+    """`£1.2M`, `£340k`, `£85`."""
+    amount = float(value)  # type: ignore[arg-type]
+    for factor, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(amount) >= factor:
+            shown = amount / factor
+            return f"£{shown:.1f}{letter}" if abs(shown) < 10 else f"£{shown:.0f}{letter}"  # noqa: PLR2004 - two digits
+    return f"£{amount:.0f}"
+
+
+def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) -> Chart:
+    values = [
+        {
+            "r": cell["r_score"],
+            "f": cell["f_score"],
+            "text": "\n".join([*textwrap.wrap(in_words(cell["rfm_segment"]), 10), show(cell[measure])]),
+            "told": _told(
+                in_words(cell["rfm_segment"]),
+                f"recency {cell['r_score']}, frequency {cell['f_score']}",
+                plural(cell["customer_count"], "customer", "customers"),
+                money(cell["net_amount"]),
+            ),
+        }
+        for cell in figures.cells
+    ]
+    axis = {"ticks": False, "domain": False, "labelAngle": 0}
+    spec = _heat_map(
+        _filled(values, _heat(cell[measure] for cell in figures.cells)),
+        {"field": "f", "type": "ordinal", "scale": {"domain": [1, 2, 3, 4, 5]}, "axis": {**axis, "title": "frequency score: rare 1 to 5 often"}},
+        {"field": "r", "type": "ordinal", "scale": {"domain": [5, 4, 3, 2, 1]}, "axis": {**axis, "title": "recency score: long ago 1 to 5 lately"}},
+        9.5,
+        310,
+    )
+    best = max(figures.cells, key=lambda cell: cell[measure])
+    told = f"Largest cell: {in_words(best['rfm_segment'])}, recency {best['r_score']} and frequency {best['f_score']}, with {show(best[measure])}."
+    return _chart(name, title, told, spec)

@@ -1,0 +1,106 @@
+"""The file: figures, sentences and charts put into the template with style and script, under a policy that forbids any network."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+
+from retail_assets import months as m
+from retail_assets.report import charts, sentences
+from retail_assets.report.figures import Figures, ReportError, read_figures
+from retail_assets.summary import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["ReportError", "render", "write"]
+
+_FOLDER: Final = Path(__file__).parent
+
+
+def render(published: Path, month: date | None = None) -> tuple[date, str]:
+    """The report of a month of a published file, of its last month where none is given, and which month that is.
+
+    Raises:
+        ReportError: There is no such file, or no such month in it.
+    """
+    if not published.exists():
+        raise ReportError(f"There is no published file at {published}. `retail run` refreshes and publishes.")
+    with contextlib.closing(duckdb.connect(published, read_only=True)) as reader:
+        figures = read_figures(reader, month)
+    return figures.month, _render(figures)
+
+
+def write(published: Path, folder: Path, month: date | None = None, out: Path | None = None) -> Path:
+    """Write the report to `out`, by default to `<month>.html` in the folder, whole or not at all, and return its path.
+
+    Raises:
+        ReportError: There is no such file, or no such month in it.
+    """
+    shown, text = render(published, month)
+    path = out or folder / f"{m.label(shown)}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.next")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+    return path
+
+
+def _render(figures: Figures) -> str:
+    from markupsafe import Markup  # noqa: PLC0415
+
+    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"style-src 'sha256-{_digest(style)}'",
+            f"script-src 'sha256-{_digest(script)}'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    # Markup: made in here from our own files, or escaped by Vega as it wrote the SVG.
+    drawn = {name: {"title": chart.title, "told": chart.told, "svg": Markup(printable(chart.svg))} for name, chart in charts.charts(figures).items()}  # noqa: S704
+    return _environment().get_template("template.html.j2").render(
+        figures=figures,
+        charts=drawn,
+        policy=policy,
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        headlines=sentences.headlines(figures),
+        in_short=sentences.in_short(figures),
+        completeness=sentences.completeness(figures),
+        told_rules=sentences.told_rules(figures.rules),
+        losses=sentences.losses(figures)[:3],
+        gains=sentences.gains(figures)[:3],
+    )  # fmt: skip
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
+    )
+    shown = (sentences.money, sentences.count, sentences.number, sentences.share, sentences.times, sentences.month_name, sentences.day_name)
+    environment.filters |= {show.__name__: show for show in (*shown, sentences.in_words, charts.segment_class)}
+    environment.globals |= {"plural": sentences.plural}
+    return environment
+
+
+def _harmless(value: Any) -> Any:
+    """A value without control characters, which escaping leaves as they are; what is markup already has been through this."""
+    return printable(value) if type(value) is str else value
