@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("publish", parents=[at_home], help="publish what stands in the warehouse").set_defaults(command=_publish)
     commands.add_parser("rollback", parents=[at_home], help="put the publication before the current one back").set_defaults(command=_rollback)
+    report = commands.add_parser("report", parents=[at_home], help="write the report on a published month, one HTML file")
+    report.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: HOME/reports/MONTH.html)")
+    report.add_argument("--month", type=_month, metavar="MONTH", help="published month such as 2011-11 (default: the last one)")
+    report.set_defaults(command=_report)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
     return parser
 
@@ -205,14 +209,29 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from retail_assets import publication  # noqa: PLC0415
+    from retail_assets import publication, report  # noqa: PLC0415
 
+    settings = _settings(options)
     try:
-        directory = publication.rollback(_settings(options))
+        directory = publication.rollback(settings)
     except publication.PublicationRefusedError as error:
         _say(str(error))
         return _ATTENTION
-    print(f"Readers see the publication {directory.name} again.")  # noqa: T201
+    path = report.write(settings.serving_dir / publication.FILE_NAME, settings.reports_dir)
+    print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
+    return _DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from retail_assets import publication, report  # noqa: PLC0415
+
+    settings = _settings(options)
+    try:
+        path = report.write(settings.serving_dir / publication.FILE_NAME, settings.reports_dir, options.month, options.out)
+    except report.ReportError as error:
+        _say(str(error))
+        return _ATTENTION
+    print(path)  # noqa: T201
     return _DONE
 
 

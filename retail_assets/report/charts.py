@@ -17,8 +17,6 @@ from retail_assets import months as m
 from retail_assets.report.sentences import count, in_words, money, month_name, number, plural, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from retail_assets.report.figures import Figures, Row
 
 Spec = dict[str, Any]
@@ -101,11 +99,13 @@ def _month_axis(figures: Figures) -> tuple[list[Row], Spec]:
     shown = figures.months[-_MOST_MONTHS:]
     calendar = m.window(max(shown[0]["invoice_month"], m.shift(figures.month, 1 - _MOST_MONTHS)), figures.month)
     rows = [row | {"label": _month_label(row["invoice_month"])} for row in shown if row["invoice_month"] >= calendar[0]]
+    # The year below January, and below the first month unless January comes next and the two would touch.
+    with_year = "split(datum.label, ' ')[0] === 'Jan' || (datum.index === 0 && split(datum.label, ' ')[0] !== 'Dec')"
     axis = {
         "title": None,
         "labelAngle": 0,
         "labelOverlap": "greedy",
-        "labelExpr": "split(datum.label, ' ')[0] === 'Jan' || datum.index === 0 ? split(datum.label, ' ') : split(datum.label, ' ')[0]",
+        "labelExpr": f"{with_year} ? split(datum.label, ' ') : split(datum.label, ' ')[0]",
     }
     return rows, {
         "field": "label",
@@ -143,12 +143,12 @@ def _revenue(figures: Figures) -> Chart:
         "data": {"values": values},
         "encoding": {"x": x, "description": _description()},
         "layer": [
-            {"mark": {"type": "bar"}, "encoding": {"y": {"field": "net", **y}, "color": {"field": "fill", "type": "nominal", "scale": None}}},
+            {"mark": {"type": "bar"}, "encoding": {"y": {"field": "net", **y}, "color": _as_it_is("fill")}},
             {"mark": {"type": "tick", "thickness": 2, "color": "var(--ink)", "aria": False}, "encoding": {"y": {"field": "gross", **y}}},
         ],
     }
     last = figures.now
-    told = f"Bars by month; {month_name(figures.month)}: net {money(last['net_amount'])}, gross {money(last['gross_amount'])}."
+    told = f"{month_name(figures.month)}: net {money(last['net_amount'])}, gross {money(last['gross_amount'])}."
     return _chart("revenue", "Revenue by month", told, spec)
 
 
@@ -188,7 +188,7 @@ def _customers(figures: Figures) -> Chart:
         },
     }
     now = figures.now
-    told = "Bars by month; " + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items()) + " now."
+    told = f"{month_name(figures.month)}: " + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items()) + "."
     return _chart("customers", "Customers at the end of each month", told, spec)
 
 
@@ -224,12 +224,12 @@ def _segments(figures: Figures) -> Chart:
         for row in figures.segments
         for measure, title in measures.items()
     ]
-    names = [f"{_wrapped(row['segment_name'], 18, 3)}" for row in figures.segments]
+    names = [_wrapped(row["segment_name"], 18, 3) for row in figures.segments]
     y = {
         "field": "name",
         "type": "nominal",
         "scale": {"domain": names, "paddingInner": 0.25},
-        "axis": {"title": None, "labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "labelPadding": 8},
+        "axis": {"title": None, "labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "labelPadding": 8, "minExtent": 122},
     }
     base = {"y": y, "yOffset": {"field": "measure", "scale": {"domain": list(measures.values())}}}
     axis = {"title": None, "format": "%", "tickCount": 4, "domain": False}
@@ -243,7 +243,7 @@ def _segments(figures: Figures) -> Chart:
         "legend": {"title": None, "direction": "horizontal", "columnPadding": 12},
     }
     spec = {
-        "height": {"step": 24},
+        "height": 62 * len(names) + 40,
         "data": {"values": values},
         "encoding": base,
         "layer": [
@@ -254,9 +254,9 @@ def _segments(figures: Figures) -> Chart:
             },
         ],
     }
-    spec["height"] = 62 * len(names)
-    told = "; ".join(f"{row['segment_name']}: {share(row['customer_share'])} of customers, {share(row['revenue_share'])} of sales" for row in figures.segments)
-    return _chart("segments", "Segments: how many they are, what they bring", f"{told}.", spec)
+    first = figures.segments[0]
+    told = f"“{first['segment_name']}” bring most: {share(first['revenue_share'])} of sales from {share(first['customer_share'])} of customers."
+    return _chart("segments", "Segments: how many they are, what they bring", told, spec)
 
 
 def _map(figures: Figures) -> Chart:
@@ -330,34 +330,42 @@ def _lookup(names: dict[int, str]) -> str:
 # Heat maps
 
 
-def _heat(values: Iterable[float]) -> list[int]:
-    """A step of the scale of colours for each value: 0 for nothing, then in equal parts of the largest."""
-    listed = [max(float(value), 0.0) for value in values]
-    largest = max(listed, default=0.0) or 1.0
-    return [0 if value == 0 else min(1 + int(value / largest * (_HEAT_STEPS - 1)), _HEAT_STEPS - 1) for value in listed]
+def _step(part: float) -> int:
+    """A step of the scale of colours for a part of the largest value: 0 for nothing, then in equal parts."""
+    return 0 if part <= 0 else min(1 + int(part * (_HEAT_STEPS - 1)), _HEAT_STEPS - 1)
 
 
 def _heat_map(values: list[Row], x: Spec, y: Spec, font_size: float, height: int) -> Spec:
+    """Cells with `step`, lines of `text` in their middle and `told`."""
     band = {"paddingInner": 0.04, "paddingOuter": 0}
+    line_height = font_size + 2
+    coloured = [
+        value | {"fill": f"var(--h{value['step']})", "ink": f"var(--t{value['step']})", "lines": value["text"].count("\n")} for value in values
+    ]
+    cells = {"mark": {"type": "rect", "cornerRadius": 2}, "encoding": {"color": _as_it_is("fill"), "description": _description()}}
+    # Vega sets several lines from their first one on: those of as many lines are moved up together.
+    texts = [
+        {
+            "transform": [{"filter": f"datum.lines === {lines}"}],
+            "mark": {
+                "type": "text", "lineBreak": "\n", "fontSize": font_size, "lineHeight": line_height, "baseline": "middle", "aria": False,
+                "dy": -lines * line_height / 2,
+            },
+            "encoding": {"text": {"field": "text"}, "color": _as_it_is("ink")},
+        }
+        for lines in sorted({value["lines"] for value in coloured})
+    ]  # fmt: skip
     return {
         "height": height,
-        "data": {"values": values},
+        "data": {"values": coloured},
         "encoding": {"x": {**x, "scale": {**x["scale"], **band}}, "y": {**y, "scale": {**y["scale"], **band}}},
-        "layer": [
-            {
-                "mark": {"type": "rect", "cornerRadius": 2},
-                "encoding": {"color": {"field": "fill", "type": "nominal", "scale": None}, "description": _description()},
-            },
-            {
-                "mark": {"type": "text", "lineBreak": "\n", "fontSize": font_size, "baseline": "middle", "aria": False, "lineHeight": font_size + 2},
-                "encoding": {"text": {"field": "text"}, "color": {"field": "ink", "type": "nominal", "scale": None}, "yOffset": {"value": 0}},
-            },
-        ],
+        "layer": [cells, *texts],
     }
 
 
-def _filled(values: list[Row], steps: list[int]) -> list[Row]:
-    return [value | {"fill": f"var(--h{step})", "ink": f"var(--t{step})"} for value, step in zip(values, steps, strict=True)]
+def _as_it_is(field: str) -> Spec:
+    """A channel whose field holds the colour itself."""
+    return {"field": field, "type": "nominal", "scale": None}
 
 
 def _migration(figures: Figures) -> Chart:
@@ -365,36 +373,35 @@ def _migration(figures: Figures) -> Chart:
     now = _side(figures.moves, "to", "Left")
     counts = {(move["from_segment_id"], move["to_segment_id"]): move for move in figures.moves}
     totals = {source: sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == source) for source in before}
-    values, shares = [], []
+    values = []
     for source, target in ((source, target) for source in before for target in now):
         move = counts.get((source, target))
         moved = move["customer_count"] if move else 0
-        shares.append(moved / totals[source])
+        part = moved / totals[source]
         values.append(
             {
                 "from": _wrapped(before[source], 16, 3),
                 "to": _wrapped(now[target], 11, 4),
-                "text": f"{count(moved)}\n{share(shares[-1])}" if moved else "",
+                "step": _step(part),
+                "text": f"{count(moved)}\n{share(part)}" if moved else "",
                 "told": _told(
                     f"{before[source]} → {now[target]}",
                     plural(moved, "customer", "customers"),
-                    f"{share(shares[-1])} of the row",
+                    f"{share(part)} of the row",
                     f"worth {money(move['net_amount']) if move else '£0'}",
                 ),
             }
         )
-    # Steps of the whole row, not of the largest share.
-    steps = [0 if part == 0 else min(1 + int(part * (_HEAT_STEPS - 1)), _HEAT_STEPS - 1) for part in shares]
     label = {"labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False}
     spec = _heat_map(
-        _filled(values, steps),
+        values,
         {
             "field": "to", "type": "nominal", "scale": {"domain": [_wrapped(name, 11, 4) for name in now.values()]},
-            "axis": {**label, "title": f"at the end of {month_name(figures.month)}", "orient": "top", "labelAngle": 0, "labelPadding": 4, "labelFontSize": 10},
+            "axis": {**label, "title": f"at the end of {month_name(figures.month)}", "labelAngle": 0, "labelPadding": 6, "labelFontSize": 10, "minExtent": 54},
         },
         {
             "field": "from", "type": "nominal", "scale": {"domain": [_wrapped(name, 16, 3) for name in before.values()]},
-            "axis": {**label, "title": "in the month before", "labelPadding": 6, "labelFontSize": 10},
+            "axis": {**label, "title": "in the month before", "labelPadding": 6, "labelFontSize": 10, "minExtent": 100},
         },
         10.5,
         86 + 48 * len(before),
@@ -428,11 +435,14 @@ def _short_money(value: object) -> str:
 
 
 def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) -> Chart:
+    largest = max(cell[measure] for cell in figures.cells)
     values = [
         {
+            # Roots: one cell of champions would leave all others pale.
+            "step": _step((cell[measure] / largest) ** 0.5 if largest > 0 and cell[measure] > 0 else 0),
             "r": cell["r_score"],
             "f": cell["f_score"],
-            "text": "\n".join([*textwrap.wrap(in_words(cell["rfm_segment"]), 10), show(cell[measure])]),
+            "text": "\n".join([*textwrap.wrap(in_words(cell["rfm_segment"]), 11), show(cell[measure])]),
             "told": _told(
                 in_words(cell["rfm_segment"]),
                 f"recency {cell['r_score']}, frequency {cell['f_score']}",
@@ -444,7 +454,7 @@ def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) 
     ]
     axis = {"ticks": False, "domain": False, "labelAngle": 0}
     spec = _heat_map(
-        _filled(values, _heat(cell[measure] for cell in figures.cells)),
+        values,
         {"field": "f", "type": "ordinal", "scale": {"domain": [1, 2, 3, 4, 5]}, "axis": {**axis, "title": "frequency score: rare 1 to 5 often"}},
         {"field": "r", "type": "ordinal", "scale": {"domain": [5, 4, 3, 2, 1]}, "axis": {**axis, "title": "recency score: long ago 1 to 5 lately"}},
         9.5,

@@ -43,9 +43,10 @@ class Figures:
         segments: Segments by net sales, highest first, with `headline` and `action` from the seed `segment_actions`.
         moves: Rows of `queries.MOVES`.
         cells: All 25 cells of the RFM grid, with the name of the seed `rfm_segments` and what the month holds.
-        rfm_segments: Names of RFM segments by net sales, with `meaning` and `action` from the seed `rfm_segment_actions`.
+        rfm_segments: Names of RFM segments by net sales, with `is_first`, `meaning` and `action` from the seed `rfm_segment_actions`.
         rules: The rules with the most baskets beyond what basket sizes explain.
         telling_rule_count: All rules of the month that basket sizes do not explain.
+        largest_credit: The credit line of the month that took most back, if there was one.
         recommendations: Best sellers of the month, each with its `recommended` products.
         completeness: What the check found that looks at the ends of the month; None where it did not run.
         check_counts: Severity -> results and how many of them passed.
@@ -65,6 +66,7 @@ class Figures:
     rfm_segments: list[Row]
     rules: list[Row]
     telling_rule_count: int
+    largest_credit: Row | None
     recommendations: list[Row]
     completeness: Row | None
     check_counts: dict[str, Row]
@@ -127,6 +129,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
         rfm_segments=_rfm_segments(cells),
         rules=rules,
         telling_rule_count=rules[0]["telling_rule_count"] if rules else 0,
+        largest_credit=next(iter(read(connection, queries.LARGEST_CREDIT, of_month).to_dicts()), None),
         recommendations=_recommendations(
             read(connection, queries.RECOMMENDATIONS, of_month | {"limit": _BEST_SELLERS, "ranks": _RECOMMENDATIONS}).to_dicts()
         ),

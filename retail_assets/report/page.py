@@ -77,6 +77,7 @@ def _render(figures: Figures) -> str:
         script=Markup(script),  # noqa: S704
         headlines=sentences.headlines(figures),
         in_short=sentences.in_short(figures),
+        first_steps=sentences.first_steps(figures),
         completeness=sentences.completeness(figures),
         told_rules=sentences.told_rules(figures.rules),
         losses=sentences.losses(figures)[:3],
@@ -96,7 +97,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
     )
     shown = (sentences.money, sentences.count, sentences.number, sentences.share, sentences.times, sentences.month_name, sentences.day_name)
-    environment.filters |= {show.__name__: show for show in (*shown, sentences.in_words, charts.segment_class)}
+    environment.filters |= {show.__name__: show for show in (*shown, sentences.in_words, sentences.plain, charts.segment_class)}
     environment.globals |= {"plural": sentences.plural}
     return environment
 

@@ -136,6 +136,16 @@ RECOMMENDATIONS: Final = """
     order by best_sellers.net_amount desc, best_sellers.stock_code, recommended.rank
 """
 
+LARGEST_CREDIT: Final = """
+    select returns.stock_code, products.description, sum(returns.amount) as amount
+    from marts.fct_returns as returns
+    left join marts.dim_product as products on returns.stock_code = products.stock_code
+    where returns.invoice_month = $month
+    group by returns.return_id, returns.stock_code, products.description
+    order by amount desc, returns.return_id
+    limit 1
+"""
+
 CHECKS: Final = """
     select
         severity,

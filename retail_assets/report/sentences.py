@@ -69,6 +69,11 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def plain(text: str) -> str:
+    """A text of the project's own without its marks of code."""
+    return text.replace("`", "")
+
+
 def plural(number_: int, one: str, many: str) -> str:
     """`1 order`, `1,234 orders`."""
     return f"{count(number_)} {one if number_ == 1 else many}"
@@ -79,9 +84,8 @@ def plural(number_: int, one: str, many: str) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """How a figure compares to the same figure of another month: `text` such as `+12%`, and whether that is `good`, `bad` or `even`."""
+    """How a figure compares to the same figure of another month: `text` such as `+12% on Nov 2011`, and whether that is `good`, `bad` or `even`."""
 
-    against: str
     text: str
     verdict: str
 
@@ -103,58 +107,74 @@ class _Measure:
     show: Callable[[Any], str]
     note: str
     more_is: int = 1
-    """1 where more is good, -1 where more is bad, 0 where it is neither."""
+    """1 where more is good, -1 where more is bad."""
+    adds_up: bool = True
+    """The figure grows with the days of the month: where days are missing, it is compared by trading day."""
 
 
 def headlines(figures: Figures) -> list[Headline]:
     """The figures of the month, each against the month before and the year before, where these are there."""
-    days = _pause_days(figures)
+    pause = _pauses(figures)
     measures = [
-        _Measure("Net revenue", "net_amount", money, "Sales of goods less credit notes of the month; no postage, fees or vouchers."),
-        _Measure("Gross revenue", "gross_amount", money, "Sales of goods before returns."),
+        _Measure("Net revenue", "net_amount", money, "Goods sold less credit notes of the month; no postage, fees, vouchers."),
+        _Measure("Gross revenue", "gross_amount", money, "Goods sold, before returns."),
         _Measure("Returns", "credited_amount", money, "Credit notes of the month, whenever the goods were sold.", -1),
-        _Measure("Orders", "order_count", count, "Distinct sale invoices."),
-        _Measure("Average order", "average_order_value", money, "Gross revenue per order."),
-        _Measure("Customers who bought", "active_customer_count", count, "Identified customers with a sale in the month."),
-        _Measure("New customers", "new_count", count, "First purchase ever in the month."),
+        _Measure("Orders", "order_count", count, "Sale invoices."),
+        _Measure("Average order", "average_order_value", money, "Gross revenue per order.", adds_up=False),
+        _Measure("Customers who bought", "active_customer_count", count, "With a customer number."),
+        _Measure("New customers", "new_count", count, "First purchase ever."),
         _Measure("Reactivated", "reactivated_count", count, "Bought again after a long pause."),
-        _Measure("Lapsing", "lapsing_count", count, f"No purchase for {days['lapsing']}; customers at the end of the month.", -1),
-        _Measure("Lost", "lost_count", count, f"No purchase for {days['lost']}; customers at the end of the month.", -1),
+        _Measure("Lapsing", "lapsing_count", count, f"No purchase for {pause['lapsing']}.", -1, adds_up=False),
+        _Measure("Lost", "lost_count", count, f"No purchase for {pause['lost']}.", -1, adds_up=False),
     ]
     return [_headline(figures, measure) for measure in measures]
 
 
-def _pause_days(figures: Figures) -> dict[str, str]:
+def _pauses(figures: Figures) -> dict[str, str]:
     """Since when lapsing and lost customers have not bought, as found: the limits are settings of the run that published."""
     least: dict[str, int] = dict(figures.customers.group_by("movement").agg(pl.col("recency_days").min()).iter_rows())
-    return {movement: f"{least[movement]} days or more" if movement in least else "long" for movement in ("lapsing", "lost")}
+    return {movement: f"{least[movement]} days or more" if movement in least else "a long time" for movement in ("lapsing", "lost")}
 
 
 def _headline(figures: Figures, measure: _Measure) -> Headline:
     now = figures.now[measure.column]
-    changes = []
-    for other, month in ((figures.month_before, m.shift(figures.month, -1)), (figures.year_before, m.shift(figures.month, -12))):
-        if other is not None and other[measure.column] is not None and now is not None:
-            changes.append(_change(float(now), float(other[measure.column]), month_name(month), measure.more_is))
+    others = [other for other in (figures.month_before, figures.year_before) if other is not None]
+    changes = [_change(figures, other, measure) for other in others if now is not None and other[measure.column] is not None]
     return Headline(measure.label, "-" if now is None else measure.show(now), measure.note, tuple(changes))
 
 
-def _change(now: float, before: float, against: str, more_is: int) -> Change:
+def _change(figures: Figures, other: Row, measure: _Measure) -> Change:
+    by_day = figures.ends_early and measure.adds_up
+    now, before = (_by_day(row, measure.column) if by_day else float(row[measure.column]) for row in (figures.now, other))
+    month = f"{other['invoice_month']:%b %Y}"
     direction = (now > before) - (now < before)
-    verdict = {1: "good", -1: "bad", 0: "even"}[direction * more_is]
-    return Change(against, change_text(now, before), verdict)
-
-
-def change_text(now: float, before: float) -> str:
-    """`+12%`, `-3%`, `unchanged`; a factor where the change is large, the figure before where there is no percent of it."""
-    if now == before:
-        return "unchanged"
+    # Whether more customers are lapsing is not known before the last days have landed.
+    verdict = "even" if figures.ends_early and not by_day else {1: "good", -1: "bad", 0: "even"}[direction * measure.more_is]
     if before <= 0 or now < 0:
-        return f"from {number(before)}"
+        return Change(f"{measure.show(other[measure.column])} in {month}", verdict)
+    return Change(f"{_percent(now / before)} on {month}{' by day' if by_day else ''}", verdict)
+
+
+def _by_day(row: Row, column: str) -> float:
+    return float(row[column]) / max(row["sale_day_count"], 1)
+
+
+def _percent(ratio: float) -> str:
+    """`+12%`, `−3.4%`; a factor where the change is large."""
+    if ratio > _LARGE_CHANGE:
+        return f"{times(ratio)} times"
+    text = f"{ratio - 1:+.0%}" if abs(ratio - 1) >= 0.1 else f"{ratio - 1:+.1%}"  # noqa: PLR2004 - small changes with a decimal
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def compared(now: float, before: float) -> str:
+    """`12% more than`, `3.4% less than`, `as much as`, `14 times` what was before, which must not be 0 or less."""
     ratio = now / before
     if ratio > _LARGE_CHANGE:
         return f"{times(ratio)} times"
-    return f"{ratio - 1:+.0%}" if abs(ratio - 1) >= 0.1 else f"{ratio - 1:+.1%}"  # noqa: PLR2004 - small changes with a decimal
+    if (changed := share(abs(ratio - 1))) in ("0%", "0.0%"):
+        return "as much as"
+    return f"{changed} {'more' if ratio > 1 else 'less'} than"
 
 
 # In short
@@ -162,21 +182,32 @@ def change_text(now: float, before: float) -> str:
 
 def in_short(figures: Figures) -> list[str]:
     """The month in a few sentences, the most important first; each is left out where its figures are."""
-    told = [_revenue, _customers, _best_segment, _largest_loss, _quality]
+    told = [_revenue, _credit, _customers, _best_segment, _largest_loss, _quality]
     return [sentence for tell in told if (sentence := tell(figures))]
 
 
 def _revenue(figures: Figures) -> str:
     now, before = figures.now, figures.month_before
-    text = f"Net revenue was {money(now['net_amount'])} from {plural(now['order_count'], 'order', 'orders')}"
-    if before is None or not before["sale_day_count"] or not now["sale_day_count"] or not before["net_amount"] > 0:
+    by_day = figures.ends_early
+    text = f"Net revenue {'so far ' if by_day else ''}is {money(now['net_amount'])} from {plural(now['order_count'], 'order', 'orders')}"
+    if before is None or before["net_amount"] <= 0 or now["net_amount"] < 0:
         return f"{text}."
-    change = change_text(float(now["net_amount"]), float(before["net_amount"]))
-    text = f"{text}, {change} against {month_name(before['invoice_month'])}"
-    if not figures.ends_early:
-        return f"{text}."
-    per_day, per_day_before = (float(row["net_amount"]) / row["sale_day_count"] for row in (now, before))
-    return f"{text}; by trading day it was {money(per_day)}, {change_text(per_day, per_day_before)}, because the month is not complete."
+    month = f"in {month_name(before['invoice_month'])}"
+    if not by_day:
+        return f"{text}, {compared(float(now['net_amount']), float(before['net_amount']))} {month}."
+    per_day = _by_day(now, "net_amount")
+    return f"{text}: {money(per_day)} per trading day, {compared(per_day, _by_day(before, 'net_amount'))} {month}."
+
+
+_TELLING_SHARE: Final = 0.25
+"""A single credit line with so much of all returns of a month is told: without it the month looks different."""
+
+
+def _credit(figures: Figures) -> str:
+    credit, credited = figures.largest_credit, figures.now["credited_amount"]
+    if credit is None or credited <= 0 or float(credit["amount"] / credited) < _TELLING_SHARE:
+        return ""
+    return f"A single credit line of {money(credit['amount'])} ({credit['description'] or credit['stock_code']}) is {share(credit['amount'] / credited)} of all returns."
 
 
 def _customers(figures: Figures) -> str:
@@ -194,28 +225,23 @@ def _best_segment(figures: Figures) -> str:
     if len(figures.segments) < 2 or figures.segments[0]["revenue_share"] is None:  # noqa: PLR2004 - one segment is everybody
         return ""
     best = figures.segments[0]
-    return (
-        f"The segment “{best['segment_name']}” holds {share(best['customer_share'])} of customers and {share(best['revenue_share'])} of all sales to date."
-    )
+    return f"“{best['segment_name']}” are {share(best['customer_share'])} of customers and {share(best['revenue_share'])} of all sales to date."
 
 
 def losses(figures: Figures) -> list[Row]:
     """Moves from a segment to one whose customers are worth less each, the largest sum first."""
-    worth = {row["segment_id"]: float(row["net_amount"]) / row["customer_count"] for row in figures.segments}
-    return _by_amount([move for move in _between(figures) if worth.get(move["to_segment_id"], 0) < worth.get(move["from_segment_id"], 0)])
+    return _moves(figures, -1)
 
 
 def gains(figures: Figures) -> list[Row]:
     """Moves from a segment to one whose customers are worth more each, the largest sum first."""
+    return _moves(figures, 1)
+
+
+def _moves(figures: Figures, direction: int) -> list[Row]:
     worth = {row["segment_id"]: float(row["net_amount"]) / row["customer_count"] for row in figures.segments}
-    return _by_amount([move for move in _between(figures) if worth.get(move["to_segment_id"], 0) > worth.get(move["from_segment_id"], 0)])
-
-
-def _between(figures: Figures) -> list[Row]:
-    return [move for move in figures.moves if None not in (move["from_segment_id"], move["to_segment_id"])]
-
-
-def _by_amount(moves: list[Row]) -> list[Row]:
+    ends = ((move, worth.get(move["from_segment_id"]), worth.get(move["to_segment_id"])) for move in figures.moves)
+    moves = [move for move, before, now in ends if before is not None and now is not None and (now - before) * direction > 0]
     return sorted(moves, key=lambda move: (-move["net_amount"], move["from_segment_id"], move["to_segment_id"]))
 
 
@@ -235,6 +261,31 @@ def _quality(figures: Figures) -> str:
     set_aside = share(now["quarantined_line_count"] / now["raw_line_count"]) if now["raw_line_count"] else "0%"
     checks = "every check passed" if not failed else f"{plural(failed, 'check needs', 'checks need')} a look (see data quality)"
     return f"Of the lines of the month {set_aside} are no product sale or return and stand aside, counted; {checks}."
+
+
+# What to do first
+
+
+def first_steps(figures: Figures) -> list[tuple[str, str]]:
+    """A few things to do, each with whom or what it is about: the largest move downwards, RFM segments that the seed puts first, the best rule."""
+    steps = []
+    actions = {row["segment_id"]: row["action"] for row in figures.segments}
+    for move in losses(figures)[:1]:
+        whom = f"{plural(move['customer_count'], 'customer', 'customers')} worth {money(move['net_amount'])}, now “{move['to_segment_name']}”"
+        steps.append((f"{whom}, a month ago “{move['from_segment_name']}”", actions[move["to_segment_id"]]))
+    steps += [
+        (f"{plural(row['customer_count'], 'customer', 'customers')} worth {money(row['net_amount'])}: {in_words(row['rfm_segment'])}", row["action"])
+        for row in figures.rfm_segments
+        if row["is_first"] and row["customer_count"]
+    ]
+    steps += [
+        (
+            f"{rule['antecedent_text']} with {rule['consequent_text']}",
+            f"Offer them together, on the page and by telephone: {share(rule['confidence'])} of the baskets with the first hold the second.",
+        )
+        for rule in figures.rules[:1]
+    ]
+    return steps
 
 
 # Completeness
