@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> int:
     if months:
         succeeded, failures = pipeline.refresh(months, report, settings)
         if not succeeded:
-            _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
+            _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
     print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
     if report.refused:
@@ -202,7 +202,7 @@ def _publish(options: argparse.Namespace) -> int:
     settings = _settings(options)
     succeeded, failures = pipeline.publish()
     if not succeeded:
-        _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures))
+        _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures))
         return _ATTENTION
     print(settings.serving_dir / "retail.duckdb")  # noqa: T201
     return _DONE
@@ -217,17 +217,16 @@ def _rollback(options: argparse.Namespace) -> int:
     except publication.PublicationRefusedError as error:
         _say(str(error))
         return _ATTENTION
-    path = report.write(settings.serving_dir / publication.FILE_NAME, settings.reports_dir)
+    path = report.write(settings)
     print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
     return _DONE
 
 
 def _report(options: argparse.Namespace) -> int:
-    from retail_assets import publication, report  # noqa: PLC0415
+    from retail_assets import report  # noqa: PLC0415
 
-    settings = _settings(options)
     try:
-        path = report.write(settings.serving_dir / publication.FILE_NAME, settings.reports_dir, options.month, options.out)
+        path = report.write(_settings(options), options.month, options.out)
     except report.ReportError as error:
         _say(str(error))
         return _ATTENTION

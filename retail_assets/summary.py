@@ -10,7 +10,6 @@ import duckdb
 
 from retail_assets import months as m
 from retail_assets import publication
-from retail_assets.report.queries import TELLING_RULE
 from retail_assets.settings import Settings
 
 _LINES: Final = """
@@ -30,6 +29,9 @@ _SEGMENTS: Final = """
     where snapshot_month = $month
     order by net_amount desc, segment_id
 """
+TELLING_RULE: Final = "not is_redundant and q_value < 0.05 and lift > expected_lift"
+"""Which rules of marts.association_rules say something: no simpler rule does, and basket sizes alone do not explain them."""
+
 _RULES: Final = f"""
     select antecedent_text, consequent_text, basket_count, confidence, lift, expected_lift, count(*) over () as rule_count
     from marts.association_rules
@@ -70,7 +72,7 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
             "Where to look",
             [
                 f"{path}  for BI tools, read-only",
-                f"{settings.reports_dir / f'{m.label(last)}.html'}  the report, for a browser",
+                f"{settings.report_path(last)}  the report, for a browser",
                 "`make dev` opens the Dagster UI, which shows this run",
             ],
         ),

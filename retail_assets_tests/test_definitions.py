@@ -10,7 +10,15 @@ from retail_assets.definitions import defs
 from retail_assets.monthly import key_of
 
 GROUPS = {"raw", "core", "features", "segments", "rules", "marts", "published"}  # and `quality`, which is written by all of them
-UNPARTITIONED = {"raw/landed_files", "raw/landed_lines", "raw/product_names", "core/products", "core/customers", "published/retail", "published/report"}
+UNPARTITIONED = {
+    "raw/landed_files",
+    "raw/landed_lines",
+    "raw/product_names",
+    "core/products",
+    "core/customers",
+    "published/retail",
+    "published/report",
+}
 
 
 @functools.cache

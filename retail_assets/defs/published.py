@@ -87,5 +87,5 @@ Made of the published file alone: the same file gives the same report. `retail r
 )
 def report_file(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """Write the report on what readers see now."""
-    path = report.write(settings.serving_dir / publication.FILE_NAME, settings.reports_dir)
+    path = report.write(settings)
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})

@@ -1,7 +1,7 @@
 """What the report draws: Vega-Lite specifications on figures, rendered to SVG by vl-convert, which brings its own engine and needs no network.
 
-Every mark carries its figures as `aria-label`; the script of the page shows them as tooltips. Colours are CSS variables of the page, so that light, dark and
-print are its business. Nothing is clipped and nothing is filled with a gradient: these get running numbers as ids, and the bytes would differ.
+Every mark carries its figures as `aria-label`; the script of the page shows them as tooltips. Colours are CSS variables of the page, so that light,
+dark and print are its business. Nothing is clipped or filled with a gradient: these get running numbers as ids, and the bytes would differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets.report.sentences import count, in_words, money, month_name, number, plural, share
+from retail_assets.report.texts import count, customers, in_words, money, month_name, number, plural, share, short_money
 
 if TYPE_CHECKING:
     from retail_assets.report.figures import Figures, Row
@@ -188,7 +188,11 @@ def _customers(figures: Figures) -> Chart:
         },
     }
     now = figures.now
-    told = f"{month_name(figures.month)}: " + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items()) + "."
+    told = (
+        f"{month_name(figures.month)}: "
+        + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items())
+        + "."
+    )
     return _chart("customers", "Customers at the end of each month", told, spec)
 
 
@@ -217,7 +221,7 @@ def _segments(figures: Figures) -> Chart:
             "told": _told(
                 row["segment_name"],
                 f"{share(row[measure])} of {'customers' if measure == 'customer_share' else 'sales to date'}",
-                plural(row["customer_count"], "customer", "customers"),
+                customers(row["customer_count"]),
                 money(row["net_amount"]),
             ),
         }
@@ -271,7 +275,7 @@ def _map(figures: Figures) -> Chart:
             "amount": max(row["amount"], 0),
             "told": _told(
                 row["segment_name"],
-                plural(row["customers"], "customer", "customers"),
+                customers(row["customers"]),
                 f"median: {number(row['days'])} days since the last purchase, {money(row['amount'])}",
             ),
         }
@@ -315,7 +319,7 @@ def _map(figures: Figures) -> Chart:
             },
         ],
     }
-    shown = f"{count(dots.height)} of {plural(figures.customers.height, 'customer', 'customers')}"
+    shown = f"{count(dots.height)} of {customers(figures.customers.height)}"
     told = f"Each dot a customer ({shown}), by days since the last purchase and net sales to date; large dots are the medians of segments."
     return _chart("map", "Map of the segments", told, spec)
 
@@ -386,7 +390,7 @@ def _migration(figures: Figures) -> Chart:
                 "text": f"{count(moved)}\n{share(part)}" if moved else "",
                 "told": _told(
                     f"{before[source]} → {now[target]}",
-                    plural(moved, "customer", "customers"),
+                    customers(moved),
                     f"{share(part)} of the row",
                     f"worth {money(move['net_amount']) if move else '£0'}",
                 ),
@@ -397,7 +401,10 @@ def _migration(figures: Figures) -> Chart:
         values,
         {
             "field": "to", "type": "nominal", "scale": {"domain": [_wrapped(name, 11, 4) for name in now.values()]},
-            "axis": {**label, "title": f"at the end of {month_name(figures.month)}", "labelAngle": 0, "labelPadding": 6, "labelFontSize": 10, "minExtent": 54},
+            "axis": {
+                **label, "title": f"at the end of {month_name(figures.month)}", "labelAngle": 0, "labelPadding": 6, "labelFontSize": 10,
+                "minExtent": 54,
+            },
         },
         {
             "field": "from", "type": "nominal", "scale": {"domain": [_wrapped(name, 16, 3) for name in before.values()]},
@@ -407,7 +414,7 @@ def _migration(figures: Figures) -> Chart:
         86 + 48 * len(before),
     )  # fmt: skip
     stayed = sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == move["to_segment_id"])
-    told = f"{count(stayed)} of {plural(sum(totals.values()), 'customer', 'customers')} stayed in their segment."
+    told = f"{count(stayed)} of {customers(sum(totals.values()))} stayed in their segment."
     return _chart("migration", "Customers by segment: the month before and now", told, spec)
 
 
@@ -420,18 +427,8 @@ def _side(moves: list[Row], side: str, nobody: str) -> dict[int | None, str]:
 def _rfm(figures: Figures) -> list[Chart]:
     return [
         _rfm_grid(figures, "rfm_customers", "RFM grid: customers", "customer_count", count),
-        _rfm_grid(figures, "rfm_revenue", "RFM grid: sales to date", "net_amount", _short_money),
+        _rfm_grid(figures, "rfm_revenue", "RFM grid: sales to date", "net_amount", short_money),
     ]
-
-
-def _short_money(value: object) -> str:
-    """`£1.2M`, `£340k`, `£85`."""
-    amount = float(value)  # type: ignore[arg-type]
-    for factor, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(amount) >= factor:
-            shown = amount / factor
-            return f"£{shown:.1f}{letter}" if abs(shown) < 10 else f"£{shown:.0f}{letter}"  # noqa: PLR2004 - two digits
-    return f"£{amount:.0f}"
 
 
 def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) -> Chart:
@@ -446,7 +443,7 @@ def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) 
             "told": _told(
                 in_words(cell["rfm_segment"]),
                 f"recency {cell['r_score']}, frequency {cell['f_score']}",
-                plural(cell["customer_count"], "customer", "customers"),
+                customers(cell["customer_count"]),
                 money(cell["net_amount"]),
             ),
         }

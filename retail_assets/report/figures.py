@@ -145,10 +145,12 @@ def _segments(rows: list[Row], customers: pl.DataFrame) -> list[Row]:
     """Each segment with what to do, chosen by where its medians lie among all customers."""
     actions = read_seed("segment_actions").to_dicts()
     population = {feature: customers[feature].cast(pl.Float64) for feature in segments.RFM}
+    advised = []
     for row in rows:
         words = {feature: segments.word(feature, row[f"median_{feature}"], values) for feature, values in population.items()}
-        row |= next(_chosen(action) for action in actions if _applies(action, words))
-    return rows
+        advice = next(action for action in actions if _applies(action, words))
+        advised.append(row | {name: advice[name] for name in ("headline", "action")})
+    return advised
 
 
 _ACTION_COLUMNS: Final = {"recency": "recency_days", "frequency": "frequency", "spend": "monetary"}
@@ -157,10 +159,6 @@ _ACTION_COLUMNS: Final = {"recency": "recency_days", "frequency": "frequency", "
 
 def _applies(action: Row, words: dict[str, str]) -> bool:
     return all(action[column] == "any" or words[feature] in action[column].split("|") for column, feature in _ACTION_COLUMNS.items())
-
-
-def _chosen(action: Row) -> Row:
-    return {"headline": action["headline"], "action": action["action"]}
 
 
 def _cells(found: pl.DataFrame) -> list[Row]:

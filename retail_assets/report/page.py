@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
-from retail_assets import months as m
-from retail_assets.report import charts, sentences
+from retail_assets.publication import FILE_NAME
+from retail_assets.report import charts, sentences, texts
 from retail_assets.report.figures import Figures, ReportError, read_figures
 from retail_assets.summary import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from retail_assets.settings import Settings
 
 __all__ = ["ReportError", "render", "write"]
 
@@ -38,14 +40,14 @@ def render(published: Path, month: date | None = None) -> tuple[date, str]:
     return figures.month, _render(figures)
 
 
-def write(published: Path, folder: Path, month: date | None = None, out: Path | None = None) -> Path:
-    """Write the report to `out`, by default to `<month>.html` in the folder, whole or not at all, and return its path.
+def write(settings: Settings, month: date | None = None, out: Path | None = None) -> Path:
+    """Write the report on what readers see now, whole or not at all, and return its path: `out`, or `<month>.html` in the folder of reports.
 
     Raises:
-        ReportError: There is no such file, or no such month in it.
+        ReportError: Nothing is published, or no such month.
     """
-    shown, text = render(published, month)
-    path = out or folder / f"{m.label(shown)}.html"
+    shown, text = render(settings.serving_dir / FILE_NAME, month)
+    path = out or settings.report_path(shown)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.next")
     temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -96,9 +98,9 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
     )
-    shown = (sentences.money, sentences.count, sentences.number, sentences.share, sentences.times, sentences.month_name, sentences.day_name)
-    environment.filters |= {show.__name__: show for show in (*shown, sentences.in_words, sentences.plain, charts.segment_class)}
-    environment.globals |= {"plural": sentences.plural}
+    filters = (texts.money, texts.count, texts.number, texts.share, texts.times, texts.month_name, texts.day_name, texts.in_words, texts.plain)
+    environment.filters |= {show.__name__: show for show in (*filters, texts.customers, charts.segment_class)}
+    environment.globals |= {"plural": texts.plural}
     return environment
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-TELLING_RULE: Final = "not is_redundant and q_value < 0.05 and lift > expected_lift"
-"""Which rules of marts.association_rules say something: no simpler rule does, and basket sizes alone do not explain them."""
+from retail_assets.summary import TELLING_RULE
 
 PUBLICATION: Final = "select * from marts.publication"
 
@@ -57,8 +56,9 @@ MONTHS: Final = """
 """
 
 CUSTOMERS: Final = """
-    select customer_id, segment_id, segment_name, recency_days, frequency, cast(monetary as double) as monetary, cast(net_amount as double) as net_amount,
-        movement
+    select
+        customer_id, segment_id, segment_name, recency_days, frequency,
+        cast(monetary as double) as monetary, cast(net_amount as double) as net_amount, movement
     from marts.customer_segments
     where snapshot_month = $month
     order by customer_id
@@ -68,6 +68,7 @@ SEGMENTS: Final = """
     select
         profiles.segment_id,
         profiles.segment_name,
+        profiles.explanation,
         profiles.rule,
         profiles.rule_precision,
         profiles.rule_recall,

@@ -4,79 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from retail_assets import months as m
+from retail_assets.report.texts import compared, count, customers, day_name, in_words, money, month_name, percent_more, plural, share
 
 if TYPE_CHECKING:
     from retail_assets.report.figures import Figures, Row
 
 _TOLD_RULES: Final = 8
-_LARGE_CHANGE: Final = 10
-"""A change to more than ten times is told as a factor: percents say nothing there."""
-
-
-# Figures as text
-
-
-def money(value: object) -> str:
-    """`£1,234`, pennies where they matter; `-£5` for credits."""
-    number = float(value)  # type: ignore[arg-type]
-    sign = "-" if round(number, 2) < 0 else ""
-    digits = 2 if 0 < abs(number) < 100 else 0  # noqa: PLR2004 - pounds and pennies
-    return f"{sign}£{abs(number):,.{digits}f}"
-
-
-def count(value: object) -> str:
-    """`1,234`."""
-    return f"{round(float(value)):,}"  # type: ignore[arg-type]
-
-
-def number(value: object) -> str:
-    """`1,234.5`: a decimal only where it is not 0."""
-    return f"{round(float(value), 1):,g}" if abs(float(value)) < 1e5 else count(value)  # type: ignore[arg-type] # noqa: PLR2004 - from there on %g turns to powers
-
-
-def share(value: object) -> str:
-    """`12%`, `0.4%`; `-` where there is none."""
-    if value is None:
-        return "-"
-    number_ = float(value)  # type: ignore[arg-type]
-    return f"{number_:.1%}" if 0 < abs(number_) < 0.1 else f"{number_:.0%}"  # noqa: PLR2004
-
-
-def times(value: object) -> str:
-    """`1.4`, `40`: a factor with as many digits as mean something."""
-    factor = float(value)  # type: ignore[arg-type]
-    return f"{factor:,.1f}" if factor < _LARGE_CHANGE else f"{factor:,.0f}"
-
-
-def month_name(month: date) -> str:
-    """`December 2011`."""
-    return f"{month:%B %Y}"
-
-
-def day_name(day: date) -> str:
-    """`9 December 2011`."""
-    return f"{day.day} {day:%B %Y}"
-
-
-def in_words(name: str) -> str:
-    """`cannot_lose` -> `cannot lose`."""
-    return name.replace("_", " ")
-
-
-def plain(text: str) -> str:
-    """A text of the project's own without its marks of code."""
-    return text.replace("`", "")
-
-
-def plural(number_: int, one: str, many: str) -> str:
-    """`1 order`, `1,234 orders`."""
-    return f"{count(number_)} {one if number_ == 1 else many}"
 
 
 # Headline figures
@@ -152,29 +89,11 @@ def _change(figures: Figures, other: Row, measure: _Measure) -> Change:
     verdict = "even" if figures.ends_early and not by_day else {1: "good", -1: "bad", 0: "even"}[direction * measure.more_is]
     if before <= 0 or now < 0:
         return Change(f"{measure.show(other[measure.column])} in {month}", verdict)
-    return Change(f"{_percent(now / before)} on {month}{' by day' if by_day else ''}", verdict)
+    return Change(f"{percent_more(now / before)} on {month}{' by day' if by_day else ''}", verdict)
 
 
 def _by_day(row: Row, column: str) -> float:
-    return float(row[column]) / max(row["sale_day_count"], 1)
-
-
-def _percent(ratio: float) -> str:
-    """`+12%`, `−3.4%`; a factor where the change is large."""
-    if ratio > _LARGE_CHANGE:
-        return f"{times(ratio)} times"
-    text = f"{ratio - 1:+.0%}" if abs(ratio - 1) >= 0.1 else f"{ratio - 1:+.1%}"  # noqa: PLR2004 - small changes with a decimal
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def compared(now: float, before: float) -> str:
-    """`12% more than`, `3.4% less than`, `as much as`, `14 times` what was before, which must not be 0 or less."""
-    ratio = now / before
-    if ratio > _LARGE_CHANGE:
-        return f"{times(ratio)} times"
-    if (changed := share(abs(ratio - 1))) in ("0%", "0.0%"):
-        return "as much as"
-    return f"{changed} {'more' if ratio > 1 else 'less'} than"
+    return float(row[column]) / max(int(row["sale_day_count"]), 1)
 
 
 # In short
@@ -194,9 +113,9 @@ def _revenue(figures: Figures) -> str:
         return f"{text}."
     month = f"in {month_name(before['invoice_month'])}"
     if not by_day:
-        return f"{text}, {compared(float(now['net_amount']), float(before['net_amount']))} {month}."
+        return f"{text}, {compared(float(now['net_amount'] / before['net_amount']))} {month}."
     per_day = _by_day(now, "net_amount")
-    return f"{text}: {money(per_day)} per trading day, {compared(per_day, _by_day(before, 'net_amount'))} {month}."
+    return f"{text}: {money(per_day)} per trading day, {compared(per_day / _by_day(before, 'net_amount'))} {month}."
 
 
 _TELLING_SHARE: Final = 0.25
@@ -207,7 +126,8 @@ def _credit(figures: Figures) -> str:
     credit, credited = figures.largest_credit, figures.now["credited_amount"]
     if credit is None or credited <= 0 or float(credit["amount"] / credited) < _TELLING_SHARE:
         return ""
-    return f"A single credit line of {money(credit['amount'])} ({credit['description'] or credit['stock_code']}) is {share(credit['amount'] / credited)} of all returns."
+    product = credit["description"] or credit["stock_code"]
+    return f"A single credit line of {money(credit['amount'])} ({product}) is {share(credit['amount'] / credited)} of all returns."
 
 
 def _customers(figures: Figures) -> str:
@@ -215,7 +135,7 @@ def _customers(figures: Figures) -> str:
     if not now["customer_count"]:
         return "No sale carries a customer number, so there is nothing to say about customers."
     return (
-        f"{plural(now['active_customer_count'], 'customer', 'customers')} bought, {count(now['new_count'])} for the first time and "
+        f"{customers(now['active_customer_count'])} bought, {count(now['new_count'])} for the first time and "
         f"{count(now['reactivated_count'])} after a long pause; {count(now['lapsing_count'] + now['lost_count'])} of {count(now['customer_count'])} "
         "known customers are lapsing or lost."
     )
@@ -250,8 +170,8 @@ def _largest_loss(figures: Figures) -> str:
         return ""
     move = moves[0]
     return (
-        f"{plural(move['customer_count'], 'customer', 'customers')} worth {money(move['net_amount'])} to date moved from “{move['from_segment_name']}” to "
-        f"“{move['to_segment_name']}”: the largest move downwards."
+        f"{customers(move['customer_count'])} worth {money(move['net_amount'])} to date moved from "
+        f"“{move['from_segment_name']}” to “{move['to_segment_name']}”: the largest move downwards."
     )
 
 
@@ -271,10 +191,10 @@ def first_steps(figures: Figures) -> list[tuple[str, str]]:
     steps = []
     actions = {row["segment_id"]: row["action"] for row in figures.segments}
     for move in losses(figures)[:1]:
-        whom = f"{plural(move['customer_count'], 'customer', 'customers')} worth {money(move['net_amount'])}, now “{move['to_segment_name']}”"
+        whom = f"{customers(move['customer_count'])} worth {money(move['net_amount'])}, now “{move['to_segment_name']}”"
         steps.append((f"{whom}, a month ago “{move['from_segment_name']}”", actions[move["to_segment_id"]]))
     steps += [
-        (f"{plural(row['customer_count'], 'customer', 'customers')} worth {money(row['net_amount'])}: {in_words(row['rfm_segment'])}", row["action"])
+        (f"{customers(row['customer_count'])} worth {money(row['net_amount'])}: {in_words(row['rfm_segment'])}", row["action"])
         for row in figures.rfm_segments
         if row["is_first"] and row["customer_count"]
     ]
@@ -299,8 +219,8 @@ def completeness(figures: Figures) -> str:
     if last is None:
         return f"{month_name(figures.month)} has no sales."
     return (
-        f"{month_name(figures.month)} is not complete: sales reach to {day_name(last)}, {plural(days, 'trading day', 'trading days')}. Totals are too low, "
-        "and comparisons with whole months do not hold; recency counts days on which nobody could have bought."
+        f"Sales reach to {day_name(last)}, {plural(days, 'trading day', 'trading days')}. Totals are those of these days, and customers look "
+        "less recent than they are: the days to the end of the month count, though nobody could have bought on them."
     )
 
 
