@@ -27,6 +27,7 @@ _HEAT_STEPS: Final = 7
 _WIDTH: Final = 400
 """Pixels of a chart: read as it is on a phone, and half a page on a desktop."""
 _MOST_MONTHS: Final = 25
+_FEW_MONTHS: Final = 8
 _MOST_DOTS: Final = 900
 """Customers drawn on the map; more would only hide each other."""
 _OPENING_TAG: Final = re.compile(r"<svg[^>]*?(width=\"[\d.]+\") (height=\"[\d.]+\") (viewBox=\"[^\"]+\")[^>]*>")
@@ -67,7 +68,7 @@ def charts(figures: Figures) -> dict[str, Chart]:
         drawn += [_customers(figures), *_rfm(figures)]
     if figures.segments:
         drawn += [_segments(figures), _map(figures)]
-    if figures.moves:
+    if figures.has_segments_before:
         drawn.append(_migration(figures))
     return {chart.name: chart for chart in drawn}
 
@@ -107,10 +108,12 @@ def _month_axis(figures: Figures) -> tuple[list[Row], Spec]:
         "labelOverlap": "greedy",
         "labelExpr": f"{with_year} ? split(datum.label, ' ') : split(datum.label, ' ')[0]",
     }
+    # Few bars stay as narrow as many.
+    padding = 0.25 + max(0, _FEW_MONTHS - len(calendar)) * 0.08
     return rows, {
         "field": "label",
         "type": "ordinal",
-        "scale": {"domain": [_month_label(month) for month in calendar], "paddingInner": 0.25},
+        "scale": {"domain": [_month_label(month) for month in calendar], "padding": padding},
         "axis": axis,
     }
 
@@ -170,13 +173,19 @@ def _customers(figures: Figures) -> Chart:
         for position, (movement, name) in enumerate(_MOVEMENTS.items())
         if row[f"{movement}_count"]
     ]
+    most = max(row["customer_count"] for row in rows)
+    axis = {"title": None, "tickCount": min(5, most), "format": ",d", "domain": False}
     spec = {
         "height": 220,
         "data": {"values": values},
         "mark": {"type": "bar", "stroke": "var(--card)", "strokeWidth": 0.5},
         "encoding": {
             "x": x,
-            "y": {"field": "customers", "type": "quantitative", "axis": {"title": None, "tickCount": 5, "domain": False}},
+            "y": {
+                "field": "customers",
+                "type": "quantitative",
+                "axis": {"title": None, "tickCount": 5, "tickMinStep": 1, "format": ",d", "domain": False},
+            },
             "order": {"field": "order"},
             "description": _description(),
             "color": {
@@ -236,9 +245,9 @@ def _segments(figures: Figures) -> Chart:
         "axis": {"title": None, "labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "labelPadding": 8, "minExtent": 122},
     }
     base = {"y": y, "yOffset": {"field": "measure", "scale": {"domain": list(measures.values())}}}
-    axis = {"title": None, "format": "%", "tickCount": 4, "domain": False}
     # Room for the text behind the longest bar.
-    widest = max(0.05, *(float(str(value["value"])) for value in values)) * 1.12
+    widest = max(0.05, *(float(str(value["value"])) for value in values)) * 1.2
+    axis = {"title": None, "format": "%", "domain": False, "values": [step / 5 for step in range(6) if step / 5 < widest * 0.95]}
     x = {"field": "value", "type": "quantitative", "axis": axis, "scale": {"domain": [min(0.0, *(value["value"] for value in values)), widest]}}
     colour = {
         "field": "measure",
@@ -408,13 +417,14 @@ def _migration(figures: Figures) -> Chart:
         },
         {
             "field": "from", "type": "nominal", "scale": {"domain": [_wrapped(name, 16, 3) for name in before.values()]},
-            "axis": {**label, "title": "in the month before", "labelPadding": 6, "labelFontSize": 10, "minExtent": 100},
+            "axis": {**label, "title": "the month before", "labelPadding": 6, "labelFontSize": 10, "minExtent": 100},
         },
         10.5,
-        86 + 48 * len(before),
+        100 + 48 * len(before),
     )  # fmt: skip
+    earlier = sum(total for source, total in totals.items() if source is not None)
     stayed = sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == move["to_segment_id"])
-    told = f"{count(stayed)} of {customers(sum(totals.values()))} stayed in their segment."
+    told = f"{count(stayed)} of {customers(earlier)} of the month before stayed in their segment."
     return _chart("migration", "Customers by segment: the month before and now", told, spec)
 
 

@@ -41,7 +41,7 @@ class Figures:
         months: Rows of `queries.MONTHS` up to the month, in order; months without any line are missing.
         customers: Rows of `queries.CUSTOMERS`: the customers at the end of the month.
         segments: Segments by net sales, highest first, with `headline` and `action` from the seed `segment_actions`.
-        moves: Rows of `queries.MOVES`.
+        moves: Rows of `queries.MOVES`, with `headline` and `action` likewise.
         cells: All 25 cells of the RFM grid, with the name of the seed `rfm_segments` and what the month holds.
         rfm_segments: Names of RFM segments by net sales, with `is_first`, `meaning` and `action` from the seed `rfm_segment_actions`.
         rules: The rules with the most baskets beyond what basket sizes explain.
@@ -94,6 +94,11 @@ class Figures:
         return self.of_month(m.shift(self.month, -12))
 
     @property
+    def has_segments_before(self) -> bool:
+        """The month before had segments, so that customers can have moved."""
+        return any(move["from_segment_id"] is not None for move in self.moves)
+
+    @property
     def missing_months(self) -> list[date]:
         """Months between the first one and this one of which nothing has landed."""
         known = {row["invoice_month"] for row in self.months}
@@ -116,6 +121,8 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
     of_month = {"month": month}
     customers = read(connection, queries.CUSTOMERS, of_month)
     cells = _cells(read(connection, queries.RFM_CELLS, of_month))
+    profiles = read(connection, queries.SEGMENTS, of_month | {"month_before": m.shift(month, -1)}).to_dicts()
+    current = _segments(profiles, customers)
     rules = read(connection, queries.RULES, of_month | {"limit": _MOST_RULES}).to_dicts()
     return Figures(
         month=month,
@@ -123,8 +130,8 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
         publication=read(connection, queries.PUBLICATION).to_dicts()[0],
         months=[row for row in months if row["invoice_month"] <= month],
         customers=customers,
-        segments=_segments(read(connection, queries.SEGMENTS, of_month | {"month_before": m.shift(month, -1)}).to_dicts(), customers),
-        moves=read(connection, queries.MOVES, of_month).to_dicts(),
+        segments=current,
+        moves=_moves(read(connection, queries.MOVES, of_month).to_dicts(), current),
         cells=cells,
         rfm_segments=_rfm_segments(cells),
         rules=rules,
@@ -142,23 +149,41 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
 
 
 def _segments(rows: list[Row], customers: pl.DataFrame) -> list[Row]:
-    """Each segment with what to do, chosen by where its medians lie among all customers."""
-    actions = read_seed("segment_actions").to_dicts()
+    """Each segment with the words for its medians (where there are several to compare) and what to do about it."""
     population = {feature: customers[feature].cast(pl.Float64) for feature in segments.RFM}
-    advised = []
-    for row in rows:
-        words = {feature: segments.word(feature, row[f"median_{feature}"], values) for feature, values in population.items()}
-        advice = next(action for action in actions if _applies(action, words))
-        advised.append(row | {name: advice[name] for name in ("headline", "action")})
-    return advised
+    several = len(rows) > 1
+    words = [
+        {feature: segments.word(feature, row[f"median_{feature}"], values) for feature, values in population.items()} if several else {}
+        for row in rows
+    ]
+    return [row | {"words": found} | advice(found) for row, found in zip(rows, words, strict=True)]
 
 
-_ACTION_COLUMNS: Final = {"recency": "recency_days", "frequency": "frequency", "spend": "monetary"}
+def _moves(rows: list[Row], now: list[Row]) -> list[Row]:
+    """Each move with what to do about those who made it: they are as recent as their segment now, and worth what their segment before was."""
+    words = {row["segment_id"]: row["words"] for row in now}
+    recency, *worth = segments.RFM
+    for_move = [
+        {recency: words[row["to_segment_id"]].get(recency, "")} | {feature: words[row["from_segment_id"]].get(feature, "") for feature in worth}
+        if {row["from_segment_id"], row["to_segment_id"]} <= words.keys()
+        else {}
+        for row in rows
+    ]
+    return [row | advice(found) for row, found in zip(rows, for_move, strict=True)]
+
+
+_ADVICE_COLUMNS: Final = dict(zip(("recency", "frequency", "spend"), segments.RFM, strict=True))
 """Column of the seed `segment_actions` -> feature whose word it is about."""
 
 
-def _applies(action: Row, words: dict[str, str]) -> bool:
-    return all(action[column] == "any" or words[feature] in action[column].split("|") for column, feature in _ACTION_COLUMNS.items())
+def advice(words: dict[str, str]) -> Row:
+    """`headline` and `action` of the first row of the seed `segment_actions` that applies; without words, of the one for any."""
+    found = next(row for row in read_seed("segment_actions").to_dicts() if _applies(row, words))
+    return {name: found[name] for name in ("headline", "action")}
+
+
+def _applies(row: Row, words: dict[str, str]) -> bool:
+    return all(row[column] == "any" or words.get(feature) in row[column].split("|") for column, feature in _ADVICE_COLUMNS.items())
 
 
 def _cells(found: pl.DataFrame) -> list[Row]:

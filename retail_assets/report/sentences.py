@@ -189,10 +189,9 @@ def _quality(figures: Figures) -> str:
 def first_steps(figures: Figures) -> list[tuple[str, str]]:
     """A few things to do, each with whom or what it is about: the largest move downwards, RFM segments that the seed puts first, the best rule."""
     steps = []
-    actions = {row["segment_id"]: row["action"] for row in figures.segments}
     for move in losses(figures)[:1]:
         whom = f"{customers(move['customer_count'])} worth {money(move['net_amount'])}, now “{move['to_segment_name']}”"
-        steps.append((f"{whom}, a month ago “{move['from_segment_name']}”", actions[move["to_segment_id"]]))
+        steps.append((f"{whom}, a month ago “{move['from_segment_name']}”", move["action"]))
     steps += [
         (f"{customers(row['customer_count'])} worth {money(row['net_amount'])}: {in_words(row['rfm_segment'])}", row["action"])
         for row in figures.rfm_segments
