@@ -1,4 +1,4 @@
-"""What the report draws: Vega-Lite specifications on figures, rendered to SVG by vl-convert, which brings its own engine and needs no network.
+"""What the report draws: Vega-Lite specifications on figures, drawn as SVG by vl-convert, which brings its own engine and needs no network.
 
 Every mark carries its figures as `aria-label`; the script of the page shows them as tooltips. Colours are CSS variables of the page, so that light,
 dark and print are its business. Nothing is clipped or filled with a gradient: these get running numbers as ids, and the bytes would differ.
@@ -6,9 +6,13 @@ dark and print are its business. Nothing is clipped or filled with a gradient: t
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -30,6 +34,7 @@ _MOST_MONTHS: Final = 25
 _FEW_MONTHS: Final = 8
 _MOST_DOTS: Final = 900
 """Customers drawn on the map; more would only hide each other."""
+_NEW_OPENING_TAG: Final = r'<svg class="chart" role="graphics-document document" \1 \2 \3>'
 _OPENING_TAG: Final = re.compile(r"<svg[^>]*?(width=\"[\d.]+\") (height=\"[\d.]+\") (viewBox=\"[^\"]+\")[^>]*>")
 
 _MOVEMENTS: Final = {"new": "New", "reactivated": "Reactivated", "retained": "Retained", "lapsing": "Lapsing", "lost": "Lost"}
@@ -51,36 +56,44 @@ _CONFIG: Final[Spec] = {
 }  # fmt: skip
 
 
+class ChartError(RuntimeError):
+    """The engine of charts failed; the message holds what it said."""
+
+
 @dataclass(frozen=True)
 class Chart:
-    """A chart: `name` within the page, `title`, what it shows in a sentence for who cannot see it, and the SVG."""
+    """A chart: `name` within the page, `title`, what it shows in a sentence for who cannot see it, and its specification."""
 
     name: str
     title: str
     told: str
-    svg: str
+    spec: Spec
 
 
-def charts(figures: Figures) -> dict[str, Chart]:
-    """Every chart for which there are figures, by name."""
-    drawn = [_revenue(figures)]
+def charts(figures: Figures) -> list[Chart]:
+    """Every chart for which there are figures."""
+    listed = [_revenue(figures)]
     if figures.now["customer_count"]:
-        drawn += [_customers(figures), *_rfm(figures)]
+        listed += [_customers(figures), *_rfm(figures)]
     if figures.segments:
-        drawn += [_segments(figures), _map(figures)]
+        listed += [_segments(figures), _map(figures)]
     if figures.has_segments_before:
-        drawn.append(_migration(figures))
-    return {chart.name: chart for chart in drawn}
+        listed.append(_migration(figures))
+    return listed
 
 
-def _chart(name: str, title: str, told: str, spec: Spec) -> Chart:
-    # Half a second goes into starting the engine: imported where it is used.
-    import vl_convert  # noqa: PLC0415
+def draw(specs: list[Spec]) -> list[str]:
+    """The SVG of each specification. All are drawn by one process, `engine.py`, because the engine aborts the process it fails in.
 
-    whole = {"width": _WIDTH, "autosize": {"type": "fit", "contains": "padding"}, "config": _CONFIG, **spec}
-    # No address may be fetched, whatever a specification says.
-    svg = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
-    return Chart(name, title, told, _OPENING_TAG.sub(r'<svg class="chart" role="graphics-document document" \1 \2 \3>', svg, count=1))
+    Raises:
+        ChartError: The engine failed.
+    """
+    whole = [{"width": _WIDTH, "autosize": {"type": "fit", "contains": "padding"}, "config": _CONFIG, **spec} for spec in specs]
+    command = [sys.executable, "-I", str(Path(__file__).with_name("engine.py"))]
+    done = subprocess.run(command, input=json.dumps(whole), capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own file
+    if done.returncode:
+        raise ChartError(f"The engine of charts ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return [_OPENING_TAG.sub(_NEW_OPENING_TAG, svg, count=1) for svg in json.loads(done.stdout)]
 
 
 def _told(*lines: str) -> str:
@@ -152,7 +165,7 @@ def _revenue(figures: Figures) -> Chart:
     }
     last = figures.now
     told = f"{month_name(figures.month)}: net {money(last['net_amount'])}, gross {money(last['gross_amount'])}."
-    return _chart("revenue", "Revenue by month", told, spec)
+    return Chart("revenue", "Revenue by month", told, spec)
 
 
 def _customers(figures: Figures) -> Chart:
@@ -181,11 +194,7 @@ def _customers(figures: Figures) -> Chart:
         "mark": {"type": "bar", "stroke": "var(--card)", "strokeWidth": 0.5},
         "encoding": {
             "x": x,
-            "y": {
-                "field": "customers",
-                "type": "quantitative",
-                "axis": {"title": None, "tickCount": 5, "tickMinStep": 1, "format": ",d", "domain": False},
-            },
+            "y": {"field": "customers", "type": "quantitative", "axis": axis},
             "order": {"field": "order"},
             "description": _description(),
             "color": {
@@ -202,7 +211,7 @@ def _customers(figures: Figures) -> Chart:
         + ", ".join(f"{name.lower()} {count(now[f'{movement}_count'])}" for movement, name in _MOVEMENTS.items())
         + "."
     )
-    return _chart("customers", "Customers at the end of each month", told, spec)
+    return Chart("customers", "Customers at the end of each month", told, spec)
 
 
 # Segments
@@ -269,17 +278,18 @@ def _segments(figures: Figures) -> Chart:
     }
     first = figures.segments[0]
     told = f"“{first['segment_name']}” bring most: {share(first['revenue_share'])} of sales from {share(first['customer_share'])} of customers."
-    return _chart("segments", "Segments: how many they are, what they bring", told, spec)
+    return Chart("segments", "Segments: how many they are, what they bring", told, spec)
 
 
 def _map(figures: Figures) -> Chart:
     every = -(-figures.customers.height // _MOST_DOTS)
     dots = figures.customers.filter(pl.int_range(pl.len()) % every == 0).select(
-        "segment_id", pl.col("recency_days").alias("days"), pl.col("net_amount").clip(0).round(2).alias("amount")
+        "segment_name", pl.col("recency_days").alias("days"), pl.col("net_amount").clip(0).round(2).alias("amount")
     )
     middles = [
         {
             "segment_id": row["segment_id"],
+            "segment_name": row["segment_name"],
             "days": row["days"],
             "amount": max(row["amount"], 0),
             "told": _told(
@@ -293,13 +303,14 @@ def _map(figures: Figures) -> Chart:
         .sort("segment_id")
         .to_dicts()
     ]
-    ids = [row["segment_id"] for row in middles]
-    names = {row["segment_id"]: row["segment_name"] for row in figures.segments}
     colours = {
-        "field": "segment_id",
+        "field": "segment_name",
         "type": "nominal",
-        "scale": {"domain": ids, "range": [f"var(--{segment_class(segment)})" for segment in ids]},
-        "legend": {"title": None, "columns": 1, "labelExpr": _lookup(names), "symbolOpacity": 1, "symbolType": "circle"},
+        "scale": {
+            "domain": [row["segment_name"] for row in middles],
+            "range": [f"var(--{segment_class(row['segment_id'])})" for row in middles],
+        },
+        "legend": {"title": None, "columns": 1, "symbolOpacity": 1, "symbolType": "circle"},
     }
     x = {"field": "days", "type": "quantitative", "axis": {"title": "days since the last purchase", "tickCount": 6, "grid": False}}
     y = {
@@ -330,14 +341,7 @@ def _map(figures: Figures) -> Chart:
     }
     shown = f"{count(dots.height)} of {customers(figures.customers.height)}"
     told = f"Each dot a customer ({shown}), by days since the last purchase and net sales to date; large dots are the medians of segments."
-    return _chart("map", "Map of the segments", told, spec)
-
-
-def _lookup(names: dict[int, str]) -> str:
-    """A Vega expression that gives the name of the segment of a label. Names go in as text literals of JSON."""
-    import json  # noqa: PLC0415
-
-    return f"({json.dumps({str(number_): name for number_, name in names.items()})})[datum.label]"
+    return Chart("map", "Map of the segments", told, spec)
 
 
 # Heat maps
@@ -425,7 +429,7 @@ def _migration(figures: Figures) -> Chart:
     earlier = sum(total for source, total in totals.items() if source is not None)
     stayed = sum(move["customer_count"] for move in figures.moves if move["from_segment_id"] == move["to_segment_id"])
     told = f"{count(stayed)} of {customers(earlier)} of the month before stayed in their segment."
-    return _chart("migration", "Customers by segment: the month before and now", told, spec)
+    return Chart("migration", "Customers by segment: the month before and now", told, spec)
 
 
 def _side(moves: list[Row], side: str, nobody: str) -> dict[int | None, str]:
@@ -469,4 +473,4 @@ def _rfm_grid(figures: Figures, name: str, title: str, measure: str, show: Any) 
     )
     best = max(figures.cells, key=lambda cell: cell[measure])
     told = f"Largest cell: {in_words(best['rfm_segment'])}, recency {best['r_score']} and frequency {best['f_score']}, with {show(best[measure])}."
-    return _chart(name, title, told, spec)
+    return Chart(name, title, told, spec)

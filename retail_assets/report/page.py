@@ -69,11 +69,13 @@ def _render(figures: Figures) -> str:
             "form-action 'none'",
         ]
     )
+    listed = charts.charts(figures)
     # Markup: made in here from our own files, or escaped by Vega as it wrote the SVG.
-    drawn = {name: {"title": chart.title, "told": chart.told, "svg": Markup(printable(chart.svg))} for name, chart in charts.charts(figures).items()}  # noqa: S704
+    drawn = charts.draw([_harmless(chart.spec) for chart in listed])
+    by_name = {chart.name: {"title": chart.title, "told": chart.told, "svg": Markup(svg)} for chart, svg in zip(listed, drawn, strict=True)}  # noqa: S704
     return _environment().get_template("template.html.j2").render(
         figures=figures,
-        charts=drawn,
+        charts=by_name,
         policy=policy,
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -105,5 +107,11 @@ def _environment() -> Environment:
 
 
 def _harmless(value: Any) -> Any:
-    """A value without control characters, which escaping leaves as they are; what is markup already has been through this."""
-    return printable(value) if type(value) is str else value
+    """A value, or all that is in it, without control characters: escaping leaves them as they are, and the engine of charts dies of them."""
+    if type(value) is str:  # not Markup, which has been through this
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _harmless(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_harmless(inside) for inside in value]
+    return value
