@@ -89,7 +89,7 @@ def _change(figures: Figures, other: Row, measure: _Measure) -> Change:
     verdict = "even" if figures.ends_early and not by_day else {1: "good", -1: "bad", 0: "even"}[direction * measure.more_is]
     if before <= 0 or now < 0:
         return Change(f"{measure.show(other[measure.column])} in {month}", verdict)
-    return Change(f"{percent_more(now / before)} on {month}{' by day' if by_day else ''}", verdict)
+    return Change(f"{percent_more(now / before)} {month}{' by day' if by_day else ''}", verdict)
 
 
 def _by_day(row: Row, column: str) -> float:

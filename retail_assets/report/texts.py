@@ -61,10 +61,10 @@ def times(value: SupportsFloat) -> str:
 
 
 def percent_more(ratio: float) -> str:
-    """`+12%`, `-3.4%` with the sign of a minus; `14 times` where the change is large."""
+    """`+12% on`, `-3.4% on` with the sign of a minus, `14 times` where the change is large: what it is compared to follows."""
     if ratio > LARGE_FACTOR:
         return f"{times(ratio)} times"
-    return f"{ratio - 1:+.{1 if abs(ratio - 1) < _SMALL_SHARE else 0}%}".replace("-", "\N{MINUS SIGN}")
+    return f"{ratio - 1:+.{1 if abs(ratio - 1) < _SMALL_SHARE else 0}%} on".replace("-", "\N{MINUS SIGN}")
 
 
 def compared(ratio: float) -> str:
