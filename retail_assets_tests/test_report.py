@@ -236,7 +236,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_stand_out_from_what_is_behind_them(scheme: str) -> None:
-    light, dark = STYLE.split("@media (prefers-color-scheme: dark)", maxsplit=1)
+    light, dark = STYLE.split("@media screen and (prefers-color-scheme: dark)", maxsplit=1)
     colours = _variables(light) if scheme == "light" else _variables(light) | _variables(dark.split("\n}\n", maxsplit=1)[0])
     pairs = [(text, surface) for text in ("ink", "soft", "accent", "good", "bad") for surface in ("page", "card")]
     pairs += [("ink", "notice"), *((f"t{step}", f"h{step}") for step in range(7))]
