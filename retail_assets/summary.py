@@ -72,7 +72,7 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
             "Where to look",
             [
                 f"{path}  for BI tools, read-only",
-                f"{settings.report_path(last)}  the report, for a browser",
+                *([f"{report}  the report, for a browser"] if (report := settings.report_path(last)).exists() else []),
                 "`make dev` opens the Dagster UI, which shows this run",
             ],
         ),

@@ -25,9 +25,10 @@ MONTHS: Final = """
         group by snapshot_month
     ),
     sale_days as (
-        select invoice_month, count(distinct sale_date) as sale_day_count, max(sale_date) as last_sale_date
-        from marts.fct_sales
-        group by invoice_month
+        select month_start, count(*) as sale_day_count, max(calendar_date) as last_sale_date
+        from marts.dim_date
+        where is_trading_day
+        group by month_start
     )
     select
         kpis.invoice_month,
@@ -51,7 +52,7 @@ MONTHS: Final = """
         coalesce(movements.lost_count, 0) as lost_count
     from marts.monthly_kpis as kpis
     left join movements on kpis.invoice_month = movements.snapshot_month
-    left join sale_days on kpis.invoice_month = sale_days.invoice_month
+    left join sale_days on kpis.invoice_month = sale_days.month_start
     order by kpis.invoice_month
 """
 
