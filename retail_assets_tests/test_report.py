@@ -453,6 +453,8 @@ SHOP = Figures(
     rfm_segments=[{"rfm_segment": "cannot_lose", "customer_count": 2, "net_amount": Decimal(70), "is_first": True, "action": "Ring."}],
     rules=[],
     telling_rule_count=0,
+    persistence={"judged_rule_count": 50, "persistent_rule_count": 45},
+    hits={"shown_count": 3, "hit_rate": 0.61, "popular_hit_rate": 0.4},
     largest_credit={"stock_code": "X", "description": "CUP", "amount": Decimal(80)},
     recommendations=[],
     completeness=None,
@@ -498,10 +500,22 @@ def test_a_credit_line_that_is_most_of_the_returns_is_told() -> None:
     assert not any("credit line" in sentence for sentence in sentences.in_short(small))
 
 
-def test_told_rules_share_no_product() -> None:
-    pairs = [("a", "b"), ("b", "a"), ("b", "c"), ("c", "d"), ("e", "f")]
-    rules = [{"antecedent": [left], "consequent": [right]} for left, right in pairs]
-    assert [(rule["antecedent"], rule["consequent"]) for rule in sentences.told_rules(rules)] == [(["a"], ["b"]), (["c"], ["d"]), (["e"], ["f"])]
+def test_told_rules_share_no_product_and_keep_variants_apart() -> None:
+    found = [("a", "b", False), ("b", "c", False), ("v", "w", True), ("c", "d", False), ("w", "x", True), ("e", "f", False)]
+    rules = [{"antecedent": [left], "consequent": [right], "has_variants": variants} for left, right, variants in found]
+    told = [(rule["antecedent"][0], rule["consequent"][0]) for rule in sentences.told_rules(rules)]
+    assert told == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert [rule["antecedent"] for rule in sentences.told_rules(rules, has_variants=True)] == [["v"]]
+
+
+def test_what_the_month_before_foretold_is_held_against_this_one() -> None:
+    assert sentences.persistence(SHOP) == "Of the 50 rules of February 2011, 45 (90%) held in March 2011 too."
+    assert sentences.hits(SHOP) == (
+        "For 61% of the lines of March 2011, the basket also held one of the 3 products to show beside them as of February 2011; "
+        "of the most popular products, for 40%."
+    )
+    first = dataclasses.replace(SHOP, persistence=None, hits=None)
+    assert (sentences.persistence(first), sentences.hits(first)) == ("", "")
 
 
 def test_an_engine_of_charts_that_dies_is_an_error_and_not_the_end_of_the_process() -> None:

@@ -45,7 +45,9 @@ class Figures:
         cells: All 25 cells of the RFM grid, with the name of the seed `rfm_segments` and what the month holds.
         rfm_segments: Names of RFM segments by net sales, with `is_first`, `meaning` and `action` from the seed `rfm_segment_actions`.
         rules: The rules with the most baskets beyond what basket sizes explain.
-        telling_rule_count: All rules of the month that basket sizes do not explain.
+        telling_rule_count: All rules of the month that basket sizes do not explain, of a rule and its mirror one.
+        persistence: How many rules of the month before held in this one; None where none could be judged.
+        hits: How often recommendations of the month before hit in this one, and the most popular products; None where that is not known.
         largest_credit: The credit line of the month that took most back, if there was one.
         recommendations: Best sellers of the month, each with its `recommended` products.
         completeness: What the check found that looks at the ends of the month; None where it did not run.
@@ -66,6 +68,8 @@ class Figures:
     rfm_segments: list[Row]
     rules: list[Row]
     telling_rule_count: int
+    persistence: Row | None
+    hits: Row | None
     largest_credit: Row | None
     recommendations: list[Row]
     completeness: Row | None
@@ -121,7 +125,8 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
     of_month = {"month": month}
     customers = read(connection, queries.CUSTOMERS, of_month)
     cells = _cells(read(connection, queries.RFM_CELLS, of_month))
-    profiles = read(connection, queries.SEGMENTS, of_month | {"month_before": m.shift(month, -1)}).to_dicts()
+    of_month_before = {"month_before": m.shift(month, -1)}
+    profiles = read(connection, queries.SEGMENTS, of_month | of_month_before).to_dicts()
     current = _segments(profiles, customers)
     rules = read(connection, queries.RULES, of_month | {"limit": _MOST_RULES}).to_dicts()
     return Figures(
@@ -136,6 +141,8 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
         rfm_segments=_rfm_segments(cells),
         rules=rules,
         telling_rule_count=rules[0]["telling_rule_count"] if rules else 0,
+        persistence=next(iter(read(connection, queries.PERSISTENCE, of_month_before).to_dicts()), None),
+        hits=next(iter(read(connection, queries.HITS, of_month_before | {"ranks": _RECOMMENDATIONS}).to_dicts()), None),
         largest_credit=next(iter(read(connection, queries.LARGEST_CREDIT, of_month).to_dicts()), None),
         recommendations=_recommendations(
             read(connection, queries.RECOMMENDATIONS, of_month | {"limit": _BEST_SELLERS, "ranks": _RECOMMENDATIONS}).to_dicts()

@@ -84,6 +84,9 @@ def _render(figures: Figures) -> str:
         first_steps=sentences.first_steps(figures),
         completeness=sentences.completeness(figures),
         told_rules=sentences.told_rules(figures.rules),
+        told_variants=sentences.told_rules(figures.rules, has_variants=True)[:3],
+        persistence=sentences.persistence(figures),
+        hits=sentences.hits(figures),
         losses=sentences.losses(figures)[:3],
         gains=sentences.gains(figures)[:3],
     )  # fmt: skip

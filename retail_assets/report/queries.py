@@ -107,16 +107,29 @@ RFM_CELLS: Final = """
 
 RULES: Final = f"""
     select
-        antecedent, consequent, antecedent_text, consequent_text,
+        antecedent, consequent, antecedent_text, consequent_text, has_variants,
         basket_count, antecedent_count, total_basket_count, confidence, lift, expected_lift,
         lift / expected_lift as times_expected,
         basket_count * (1 - expected_lift / lift) as surplus_basket_count,
         count(*) over () as telling_rule_count
     from marts.association_rules
-    where snapshot_month = $month and {TELLING_RULE}
+    where snapshot_month = $month and {TELLING_RULE} and not is_mirror
     order by surplus_basket_count desc, times_expected desc, antecedent, consequent
     limit $limit
 """  # noqa: S608 - a constant of ours
+
+PERSISTENCE: Final = """
+    select sum(judged_rule_count)::bigint as judged_rule_count, sum(persistent_rule_count)::bigint as persistent_rule_count
+    from marts.rule_persistence
+    where snapshot_month = $month_before
+    having sum(judged_rule_count) > 0
+"""
+
+HITS: Final = """
+    select shown_count, hit_rate, popular_hit_rate
+    from marts.recommendation_quality
+    where snapshot_month = $month_before and shown_count = $ranks and line_count > 0
+"""
 
 RECOMMENDATIONS: Final = """
     with best_sellers as (

@@ -43,10 +43,12 @@ for (const input of document.querySelectorAll("input[data-filters]")) {
 
 const tip = document.getElementById("tip");
 let marked = null;
+let byPointer = false;
 
-function show(mark, x, y) {
+function show(mark, x, y, pointer) {
   hide();
   marked = mark;
+  byPointer = pointer;
   mark.classList.add("at");
   tip.textContent = mark.getAttribute("aria-label");
   tip.hidden = false;
@@ -65,14 +67,17 @@ function hide() {
 for (const drawing of document.querySelectorAll(".drawing")) {
   const marks = [...drawing.querySelectorAll("[role='graphics-symbol'][aria-label]")].filter((mark) => mark.tagName === "path");
   for (const mark of marks) mark.setAttribute("pointer-events", "all");
+  // What the keyboard shows stays while the page scrolls below a pointer at rest.
+  const leave = () => byPointer && hide();
   drawing.addEventListener("pointermove", (event) => {
-    if (marks.includes(event.target)) show(event.target, event.clientX, event.clientY);
-    else hide();
+    if (!event.movementX && !event.movementY) return;
+    if (marks.includes(event.target)) show(event.target, event.clientX, event.clientY, true);
+    else leave();
   });
   drawing.addEventListener("pointerdown", (event) => {
-    if (marks.includes(event.target)) show(event.target, event.clientX, event.clientY);
+    if (marks.includes(event.target)) show(event.target, event.clientX, event.clientY, true);
   });
-  drawing.addEventListener("pointerleave", hide);
+  drawing.addEventListener("pointerleave", leave);
   drawing.addEventListener("blur", hide);
   drawing.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -82,7 +87,7 @@ for (const drawing of document.querySelectorAll(".drawing")) {
     const position = marks.indexOf(marked);
     const mark = marks[position < 0 ? (step > 0 ? 0 : marks.length - 1) : (position + step + marks.length) % marks.length];
     const box = mark.getBoundingClientRect();
-    show(mark, box.left + box.width / 2, box.top + box.height / 2);
+    show(mark, box.left + box.width / 2, box.top + box.height / 2, false);
   });
 }
 document.addEventListener("keydown", (event) => {

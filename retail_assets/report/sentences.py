@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from retail_assets import months as m
 from retail_assets.report.texts import compared, count, customers, day_name, in_words, money, month_name, percent_more, plural, share
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def first_steps(figures: Figures) -> list[tuple[str, str]]:
             f"{rule['antecedent_text']} with {rule['consequent_text']}",
             f"Offer them together, on the page and by telephone: {share(rule['confidence'])} of the baskets with the first hold the second.",
         )
-        for rule in figures.rules[:1]
+        for rule in told_rules(figures.rules)[:1]
     ]
     return steps
 
@@ -226,15 +227,38 @@ def completeness(figures: Figures) -> str:
 # Rules
 
 
-def told_rules(rules: list[Row]) -> list[Row]:
-    """The first rules that share no product with one before them: otherwise one family of products would fill the list."""
+def told_rules(rules: list[Row], has_variants: bool = False) -> list[Row]:
+    """The first rules between different goods (or between variants of the same) that share no product with one before them.
+
+    Otherwise one family of products would fill the list.
+    """
     told: list[Row] = []
     used: set[str] = set()
     for rule in rules:
         products = {*rule["antecedent"], *rule["consequent"]}
-        if not products & used:
+        if rule["has_variants"] == has_variants and not products & used:
             told.append(rule)
             used |= products
         if len(told) == _TOLD_RULES:
             break
     return told
+
+
+def persistence(figures: Figures) -> str:
+    """How far the rules of the month before can be trusted by what they did in this one; empty where there are none."""
+    if (found := figures.persistence) is None:
+        return ""
+    held, judged = found["persistent_rule_count"], found["judged_rule_count"]
+    before = month_name(m.shift(figures.month, -1))
+    return f"Of the {count(judged)} rules of {before}, {count(held)} ({share(held / judged)}) held in {month_name(figures.month)} too."
+
+
+def hits(figures: Figures) -> str:
+    """How good the recommendations of the month before were in this one, against showing what is popular; empty where that is not known."""
+    if (found := figures.hits) is None:
+        return ""
+    before = month_name(m.shift(figures.month, -1))
+    return (
+        f"For {share(found['hit_rate'])} of the lines of {month_name(figures.month)}, the basket also held one of the {found['shown_count']} "
+        f"products to show beside them as of {before}; of the most popular products, for {share(found['popular_hit_rate'])}."
+    )
