@@ -131,7 +131,7 @@ def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("month", "code", "complaint"), [("2015-01", 1, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "several months")]
+    ("month", "code", "complaint"), [("2015-01", 1, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "give one month")]
 )
 def test_a_month_that_is_none_is_refused(published: Path, month: str, code: int, complaint: str) -> None:
     done = retail("report", "--home", published.parent.parent, "--month", month)

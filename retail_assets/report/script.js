@@ -44,6 +44,7 @@ for (const input of document.querySelectorAll("input[data-filters]")) {
 const tip = document.getElementById("tip");
 let marked = null;
 let byPointer = false;
+let rest = "";
 
 function show(mark, x, y, pointer) {
   hide();
@@ -70,7 +71,9 @@ for (const drawing of document.querySelectorAll(".drawing")) {
   // What the keyboard shows stays while the page scrolls below a pointer at rest.
   const leave = () => byPointer && hide();
   drawing.addEventListener("pointermove", (event) => {
-    if (!event.movementX && !event.movementY) return;
+    const at = `${event.clientX} ${event.clientY}`;
+    if (at === rest) return;
+    rest = at;
     if (marks.includes(event.target)) show(event.target, event.clientX, event.clientY, true);
     else leave();
   });
