@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("parquet", "csv"), default="parquet", help="Parquet by month, or CSV (default: %(default)s)")
     export.add_argument("--tables", nargs="+", metavar="TABLE", help="tables such as marts.fct_sales or fct_sales (default: all of marts)")
     export.set_defaults(command=_export)
+    report = commands.add_parser("report", parents=[at_home], help="write the report on a published month, one HTML file")
+    report.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: HOME/reports/MONTH.html)")
+    report.add_argument("--month", type=_month, metavar="MONTH", help="published month such as 2011-11 (default: the last one)")
+    report.set_defaults(command=_report)
     commands.add_parser("home", parents=[at_home], help="make the folders and print Dagster's home").set_defaults(command=_home)
     return parser
 
@@ -139,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
     if months or not arrivals.is_published:
         succeeded, failures = pipeline.refresh(months) if months else pipeline.publish()
         if not succeeded:
-            _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
+            _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
     print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
     if report.refused:
@@ -219,21 +223,35 @@ def _publish(options: argparse.Namespace) -> int:
     settings = _settings(options)
     succeeded, failures = pipeline.publish()
     if not succeeded:
-        _say("Not published. What failed, and what to do:", *(f"  {failure}" for failure in failures))
+        _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures))
         return _ATTENTION
     print(settings.serving_dir / "retail.duckdb")  # noqa: T201
     return _DONE
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from retail_assets import publication  # noqa: PLC0415
+    from retail_assets import publication, report  # noqa: PLC0415
 
+    settings = _settings(options)
     try:
-        directory = publication.rollback(_settings(options), options.to)
+        directory = publication.rollback(settings, options.to)
     except publication.PublicationRefusedError as error:
         _say(str(error))
         return _ATTENTION
-    print(f"Readers see the publication {directory.name} again.")  # noqa: T201
+    path = report.write(settings)
+    print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
+    return _DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from retail_assets import report  # noqa: PLC0415
+
+    try:
+        path = report.write(_settings(options), options.month, options.out)
+    except report.ReportError as error:
+        _say(str(error))
+        return _ATTENTION
+    print(path)  # noqa: T201
     return _DONE
 
 

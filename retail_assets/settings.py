@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
@@ -153,6 +154,10 @@ class Settings(BaseModel):
     def reports_dir(self) -> Path:
         """Where reports lie."""
         return (self.home / "reports").absolute()
+
+    def report_path(self, month: date) -> Path:
+        """The report of a month."""
+        return self.reports_dir / f"{month:%Y-%m}.html"
 
     @property
     def dagster_home(self) -> Path:

@@ -29,13 +29,16 @@ _SEGMENTS: Final = """
     where snapshot_month = $month
     order by net_amount desc, segment_id
 """
-_RULES: Final = """
+TELLING_RULE: Final = "not is_redundant and q_value < 0.05 and lift > expected_lift"
+"""Which rules of marts.association_rules say something: no simpler rule does, and basket sizes alone do not explain them."""
+
+_RULES: Final = f"""
     select antecedent_text, consequent_text, basket_count, confidence, lift, expected_lift, count(*) over () as rule_count
     from marts.association_rules
-    where snapshot_month = $month and not is_redundant and q_value < 0.05 and lift > expected_lift
+    where snapshot_month = $month and {TELLING_RULE}
     order by lift / expected_lift desc, basket_count desc, antecedent_text, consequent_text
     limit 3
-"""
+"""  # noqa: S608 - a constant of ours
 
 
 def summarize(settings: Settings, months: list[date], seconds: float) -> str:
@@ -65,7 +68,14 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
             f"Strongest of {rule_count:,} rules at the end of {m.label(last)} that basket sizes do not explain",
             [_rule(*rule[:-1]) for rule in rules],
         ),
-        _block("Where to look", [f"{path}  for BI tools, read-only", "`make dev` opens the Dagster UI, which shows this run"]),
+        _block(
+            "Where to look",
+            [
+                f"{path}  for BI tools, read-only",
+                *([f"{report}  the report, for a browser"] if (report := settings.report_path(last)).exists() else []),
+                "`make dev` opens the Dagster UI, which shows this run",
+            ],
+        ),
     ]
     return printable("\n\n".join(parts))
 

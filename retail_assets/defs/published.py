@@ -1,10 +1,13 @@
-"""published: the read-only DuckDB file that BI tools query. How it is built and put in place stands in `publication.py`."""
+"""published: the read-only DuckDB file that BI tools query, and the report on it.
+
+How the file is built and put in place stands in `publication.py`, what the report shows in `report/`.
+"""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from retail_assets import provenance, publication
+from retail_assets import provenance, publication, report
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     PRODUCT_RECOMMENDATIONS,
@@ -67,3 +70,29 @@ def published_file(
             ),
         }
     )
+
+
+_REPORT = """`reports/<last month>.html`: the publication for people who decide on marketing, in one file that needs no network.
+
+Made of the published file alone: the same file gives the same report. `retail report --month 2011-11` writes that of an earlier month.
+"""
+
+
+@dg.multi_asset(
+    name="published__report",
+    specs=[
+        dg.AssetSpec(
+            ["published", "report"],
+            deps=[dg.AssetKey(["published", "retail"])],
+            description=_REPORT,
+            group_name="published",
+            owners=OWNERS,
+            kinds={"html"},
+        )
+    ],
+    backfill_policy=SINGLE_RUN,
+)
+def report_file(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
+    """Write the report on what readers see now."""
+    path = report.write(settings)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})

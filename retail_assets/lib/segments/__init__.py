@@ -22,7 +22,7 @@ from retail_assets.lib.segments._model import (
     model_frame,
     model_from_frame,
 )
-from retail_assets.lib.segments._profiles import profiles
+from retail_assets.lib.segments._profiles import profiles, word
 from retail_assets.lib.segments._rules import Units
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "model_frame",
     "model_from_frame",
     "profiles",
+    "word",
 ]

@@ -154,7 +154,7 @@ def _names(medians: dict[int, Medians], population: dict[str, pl.Series], units:
     if len(medians) == 1:
         return dict.fromkeys(medians, "All customers")
     names = {
-        number: " ".join(_word(feature, median[feature], population[feature]) for feature in RFM).capitalize() for number, median in medians.items()
+        number: " ".join(word(feature, median[feature], population[feature]) for feature in RFM).capitalize() for number, median in medians.items()
     }
     alike: defaultdict[str, list[int]] = defaultdict(list)
     for number, name in names.items():
@@ -167,7 +167,8 @@ def _names(medians: dict[int, Medians], population: dict[str, pl.Series], units:
     return names
 
 
-def _word(feature: str, median: float, population: pl.Series) -> str:
+def word(feature: str, median: float, population: pl.Series) -> str:
+    """Where a median of a feature of RFM lies among all customers, as names of segments say it: `fading`, `very frequent`, `top spenders`."""
     if feature == "frequency" and median == 1:
         return "one-time"
     # The middle of a tie, so that a value shared by most customers is called typical and not extreme.
