@@ -15,6 +15,23 @@ def synchronous(path: Path) -> int:
         return int(connection.execute(text("pragma synchronous")).scalar_one())
 
 
+def test_the_log_outlives_each_connection_and_ends_in_the_file(tmp_path: Path) -> None:
+    path, log = tmp_path / "events.db", tmp_path / "events.db-wal"
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("pragma journal_mode = wal"))
+        connection.execute(text("create table events (id integer)"))
+    assert not log.exists()
+    with relaxed_sqlite():
+        for number in range(3):
+            with engine.begin() as connection:
+                connection.execute(text("insert into events values (:number)"), {"number": number})
+            assert log.exists()
+    assert not log.exists()
+    with engine.connect() as connection:
+        assert connection.execute(text("select count(*) from events")).scalar_one() == 3
+
+
 def test_connections_are_relaxed_inside_the_block_only(tmp_path: Path) -> None:
     with relaxed_sqlite():
         assert synchronous(tmp_path / "events.db") == NORMAL

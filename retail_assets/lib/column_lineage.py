@@ -23,6 +23,7 @@ def origins(sql: str, columns: Mapping[Relation, Mapping[str, str]]) -> dict[str
     from sqlglot.errors import SqlglotError  # noqa: PLC0415
     from sqlglot.lineage import lineage  # noqa: PLC0415
     from sqlglot.optimizer.qualify import qualify  # noqa: PLC0415
+    from sqlglot.optimizer.scope import build_scope  # noqa: PLC0415
 
     schema = MappingSchema(dialect="duckdb")
     for (schema_name, table_name), types in columns.items():
@@ -30,13 +31,15 @@ def origins(sql: str, columns: Mapping[Relation, Mapping[str, str]]) -> dict[str
     parsed = parse_one(sql, dialect="duckdb")
     for table in parsed.find_all(exp.Table):
         table.set("catalog", None)
-    # Once for all columns; `lineage` would do it for each.
+    # Qualified and scoped once for all columns: `lineage` would do both, and copy the query, for each.
     qualified = qualify(parsed, schema=schema, dialect="duckdb")
     if not isinstance(qualified, exp.Query):
         raise SqlglotError(f"This is no query: {sql[:80]}")
+    scope = build_scope(qualified)
     found: dict[str, list[tuple[Relation, str]]] = {}
     for name in qualified.named_selects:
-        leaves = [node for node in lineage(name, qualified.copy(), schema=schema, dialect="duckdb").walk() if not node.downstream]
+        nodes = lineage(name, qualified, schema=schema, dialect="duckdb", scope=scope, copy=False, trim_selects=False).walk()
+        leaves = [node for node in nodes if not node.downstream]
         tables = [(node.expression.find(exp.Table), exp.to_column(node.name).name) for node in leaves]
         found[name] = sorted({((table.db, table.name), column) for table, column in tables if table and (table.db, table.name) in columns})
     return found
