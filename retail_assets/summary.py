@@ -29,8 +29,8 @@ _SEGMENTS: Final = """
     where snapshot_month = $month
     order by net_amount desc, segment_id
 """
-TELLING_RULE: Final = "not is_redundant and q_value < 0.05 and lift > expected_lift"
-"""Which rules of marts.association_rules say something: no simpler rule does, and basket sizes alone do not explain them."""
+TELLING_RULE: Final = "not is_redundant and not is_mirror and q_value < 0.05 and lift > expected_lift"
+"""Which rules of marts.association_rules say something: no simpler rule does, nor the same backwards, and basket sizes alone do not explain them."""
 
 _RULES: Final = f"""
     select antecedent_text, consequent_text, basket_count, confidence, lift, expected_lift, count(*) over () as rule_count

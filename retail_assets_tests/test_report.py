@@ -441,8 +441,8 @@ MOVES = [
 SHOP = Figures(
     month=date(2011, 3, 1),
     ends_early=False,
-    publication={},
-    months=[_month(date(2011, 2, 1)), _month(date(2011, 3, 1), net_amount=Decimal(1500), lost_count=12)],
+    publication={"settings": '{"lapsing_after_days": 90, "lost_after_days": 180}'},
+    months=[_month(date(2011, 1, 1)), _month(date(2011, 2, 1)), _month(date(2011, 3, 1), net_amount=Decimal(1500), lost_count=12)],
     customers=pl.DataFrame({"movement": ["lost", "lost", "new"], "recency_days": [200, 190, 3]}),
     segments=[
         {"segment_id": 0, "segment_name": "A", "net_amount": Decimal(1000), "customer_count": 10, "customer_share": 0.2, "revenue_share": 0.8},
@@ -469,13 +469,13 @@ def test_a_whole_month_is_compared_by_its_total() -> None:
     found = {headline.label: headline for headline in sentences.headlines(SHOP)}
     assert found["Net revenue"].changes == (sentences.Change("+50% on Feb 2011", "good"),)
     assert found["Lost"].changes == (sentences.Change("+20% on Feb 2011", "bad"),)
-    assert found["Lost"].note == "No purchase for 190 days or more."
-    assert found["Lapsing"].note == "No purchase for a long time."
+    assert found["Lost"].note == "No purchase for more than 180 days."
+    assert found["Lapsing"].note == "No purchase for more than 90 days."
     assert sentences.in_short(SHOP)[0] == "Net revenue is £1,500 from 10 orders, 50% more than in February 2011."
 
 
 def test_a_month_that_ends_early_is_compared_by_trading_day() -> None:
-    months = [SHOP.months[0], _month(date(2011, 3, 1), net_amount=Decimal(500), sale_day_count=8, lost_count=12)]
+    months = [*SHOP.months[:2], _month(date(2011, 3, 1), net_amount=Decimal(500), sale_day_count=8, lost_count=12)]
     early = dataclasses.replace(SHOP, ends_early=True, months=months)
     found = {headline.label: headline for headline in sentences.headlines(early)}
     # 500 in 8 days are 62.50 a day, against 1,000 in 20 days.
@@ -483,6 +483,19 @@ def test_a_month_that_ends_early_is_compared_by_trading_day() -> None:
     assert found["Lost"].changes == (sentences.Change("+20% on Feb 2011", "even"),)
     assert sentences.in_short(early)[0] == "Net revenue so far is £500 from 10 orders: £62.50 per trading day, 25% more than in February 2011."
     assert "Sales reach to 28 March 2011, 8 trading days." in sentences.completeness(early)
+
+
+def test_a_month_that_ends_early_asks_nobody_to_act_on_moves_that_its_missing_days_make() -> None:
+    early = dataclasses.replace(SHOP, ends_early=True)
+    assert any("the largest move downwards" in sentence for sentence in sentences.in_short(SHOP))
+    assert not any("the largest move downwards" in sentence for sentence in sentences.in_short(early))
+    assert sentences.first_steps(early) == sentences.first_steps(SHOP)[1:]
+
+
+def test_new_and_lost_customers_are_not_compared_to_the_first_month_in_which_everyone_is_new() -> None:
+    second = dataclasses.replace(SHOP, months=SHOP.months[1:])
+    changed = {headline.label: len(headline.changes) for headline in sentences.headlines(second)}
+    assert {label for label, changes in changed.items() if not changes} == {"New customers", "Reactivated", "Lapsing", "Lost"}
 
 
 def test_moves_are_ordered_by_what_is_at_stake_and_lead_to_what_to_do() -> None:
@@ -509,7 +522,7 @@ def test_told_rules_share_no_product_and_keep_variants_apart() -> None:
 
 
 def test_what_the_month_before_foretold_is_held_against_this_one() -> None:
-    assert sentences.persistence(SHOP) == "Of the 50 rules of February 2011, 45 (90%) held in March 2011 too."
+    assert sentences.persistence(SHOP) == "Of the 50 rules of February 2011 that March 2011 can judge, 45 (90%) held in it too."
     assert sentences.hits(SHOP) == (
         "For 61% of the lines of March 2011, the basket also held one of the 3 products to show beside them as of February 2011; "
         "of the most popular products, for 40%."

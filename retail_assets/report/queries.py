@@ -113,7 +113,7 @@ RULES: Final = f"""
         basket_count * (1 - expected_lift / lift) as surplus_basket_count,
         count(*) over () as telling_rule_count
     from marts.association_rules
-    where snapshot_month = $month and {TELLING_RULE} and not is_mirror
+    where snapshot_month = $month and {TELLING_RULE}
     order by surplus_basket_count desc, times_expected desc, antecedent, consequent
     limit $limit
 """  # noqa: S608 - a constant of ours

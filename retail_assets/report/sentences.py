@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import polars as pl
 
 from retail_assets import months as m
 from retail_assets.report.texts import compared, count, customers, day_name, in_words, money, month_name, percent_more, plural, share
@@ -48,11 +47,14 @@ class _Measure:
     """1 where more is good, -1 where more is bad."""
     adds_up: bool = True
     """The figure grows with the days of the month: where days are missing, it is compared by trading day."""
+    needs_history: bool = False
+    """The figure follows from earlier purchases, so that of the first month, in which every customer is new, is nothing to compare with."""
 
 
 def headlines(figures: Figures) -> list[Headline]:
     """The figures of the month, each against the month before and the year before, where these are there."""
-    pause = _pauses(figures)
+    settings = json.loads(figures.publication["settings"])
+    lapsing, lost = settings["lapsing_after_days"], settings["lost_after_days"]
     measures = [
         _Measure("Net revenue", "net_amount", money, "Goods sold less credit notes of the month; no postage, fees, vouchers."),
         _Measure("Gross revenue", "gross_amount", money, "Goods sold, before returns."),
@@ -60,23 +62,19 @@ def headlines(figures: Figures) -> list[Headline]:
         _Measure("Orders", "order_count", count, "Sale invoices."),
         _Measure("Average order", "average_order_value", money, "Gross revenue per order.", adds_up=False),
         _Measure("Customers who bought", "active_customer_count", count, "With a customer number."),
-        _Measure("New customers", "new_count", count, "First purchase ever."),
-        _Measure("Reactivated", "reactivated_count", count, "Bought again after a long pause."),
-        _Measure("Lapsing", "lapsing_count", count, f"No purchase for {pause['lapsing']}.", -1, adds_up=False),
-        _Measure("Lost", "lost_count", count, f"No purchase for {pause['lost']}.", -1, adds_up=False),
+        _Measure("New customers", "new_count", count, "First purchase ever.", needs_history=True),
+        _Measure("Reactivated", "reactivated_count", count, f"Bought again after more than {lapsing} days.", needs_history=True),
+        _Measure("Lapsing", "lapsing_count", count, f"No purchase for more than {lapsing} days.", -1, adds_up=False, needs_history=True),
+        _Measure("Lost", "lost_count", count, f"No purchase for more than {lost} days.", -1, adds_up=False, needs_history=True),
     ]
     return [_headline(figures, measure) for measure in measures]
-
-
-def _pauses(figures: Figures) -> dict[str, str]:
-    """Since when lapsing and lost customers have not bought, as found: the limits are settings of the run that published."""
-    least: dict[str, int] = dict(figures.customers.group_by("movement").agg(pl.col("recency_days").min()).iter_rows())
-    return {movement: f"{least[movement]} days or more" if movement in least else "a long time" for movement in ("lapsing", "lost")}
 
 
 def _headline(figures: Figures, measure: _Measure) -> Headline:
     now = figures.now[measure.column]
     others = [other for other in (figures.month_before, figures.year_before) if other is not None]
+    if measure.needs_history:
+        others = [other for other in others if other is not figures.months[0]]
     changes = [_change(figures, other, measure) for other in others if now is not None and other[measure.column] is not None]
     return Headline(measure.label, "-" if now is None else measure.show(now), measure.note, tuple(changes))
 
@@ -167,13 +165,17 @@ def _moves(figures: Figures, direction: int) -> list[Row]:
 
 
 def _largest_loss(figures: Figures) -> str:
-    if not (moves := losses(figures)):
+    if (move := _telling_loss(figures)) is None:
         return ""
-    move = moves[0]
     return (
         f"{customers(move['customer_count'])} worth {money(move['net_amount'])} to date moved from "
         f"“{move['from_segment_name']}” to “{move['to_segment_name']}”: the largest move downwards."
     )
+
+
+def _telling_loss(figures: Figures) -> Row | None:
+    """The largest move downwards; None in a month that ends early, in which some move down only because nobody could buy on its last days."""
+    return None if figures.ends_early else next(iter(losses(figures)), None)
 
 
 def _quality(figures: Figures) -> str:
@@ -190,7 +192,7 @@ def _quality(figures: Figures) -> str:
 def first_steps(figures: Figures) -> list[tuple[str, str]]:
     """A few things to do, each with whom or what it is about: the largest move downwards, RFM segments that the seed puts first, the best rule."""
     steps = []
-    for move in losses(figures)[:1]:
+    if (move := _telling_loss(figures)) is not None:
         whom = f"{customers(move['customer_count'])} worth {money(move['net_amount'])}, now “{move['to_segment_name']}”"
         steps.append((f"{whom}, a month ago “{move['from_segment_name']}”", move["action"]))
     steps += [
@@ -220,7 +222,8 @@ def completeness(figures: Figures) -> str:
         return f"{month_name(figures.month)} has no sales."
     return (
         f"Sales reach to {day_name(last)}, {plural(days, 'trading day', 'trading days')}. Totals are those of these days, and customers look "
-        "less recent than they are: the days to the end of the month count, though nobody could have bought on them."
+        "less recent than they are: the days to the end of the month count, though nobody could have bought on them. So what moved down in "
+        "segment is not to be acted on yet."
     )
 
 
@@ -250,7 +253,8 @@ def persistence(figures: Figures) -> str:
         return ""
     held, judged = found["persistent_rule_count"], found["judged_rule_count"]
     before = month_name(m.shift(figures.month, -1))
-    return f"Of the {count(judged)} rules of {before}, {count(held)} ({share(held / judged)}) held in {month_name(figures.month)} too."
+    month = month_name(figures.month)
+    return f"Of the {count(judged)} rules of {before} that {month} can judge, {count(held)} ({share(held / judged)}) held in it too."
 
 
 def hits(figures: Figures) -> str:
