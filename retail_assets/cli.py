@@ -1,6 +1,6 @@
 """The command `retail`. Progress goes to stderr, results to stdout.
 
-Exit codes: 0 done and published; 1 a blocking check failed or a file was refused, with what to do; 2 wrong usage.
+Exit codes: 0 done; 1 a blocking check failed, a file was refused or nothing is published yet, with what to do; 2 wrong usage.
 Imports stand inside the commands, so that `retail --help` and wrong usage answer at once.
 """
 
@@ -198,7 +198,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _recommend(options: argparse.Namespace) -> int:
-    from retail_assets import lookup  # noqa: PLC0415
+    from retail_assets import lookup, publication  # noqa: PLC0415
     from retail_assets.summary import printable  # noqa: PLC0415
 
     try:
@@ -206,6 +206,9 @@ def _recommend(options: argparse.Namespace) -> int:
     except lookup.LookupRefusedError as error:
         _say(str(error))
         return _USAGE
+    except publication.NothingPublishedError as error:
+        _say(str(error))
+        return _ATTENTION
     if found.unknown:
         _say(f"Not sold up to {m.label(found.month)}, and left out: {', '.join(found.unknown)}.")
     basket = "; ".join(f"{code} {name}" for code, name in found.products.iter_rows())
@@ -256,14 +259,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from retail_assets import export  # noqa: PLC0415
+    from retail_assets import export, publication  # noqa: PLC0415
 
     try:
         exported = export.export(_settings(options), options.out, options.format, options.tables)
     except export.ExportError as error:
         _say(str(error))
         return _USAGE
-    except export.NothingPublishedError as error:
+    except publication.NothingPublishedError as error:
         _say(str(error))
         return _ATTENTION
     print("\n".join([*(f"{count:>11,}  {name}" for name, count in exported.row_counts.items()), str(exported.folder)]))  # noqa: T201

@@ -43,10 +43,6 @@ class ExportError(ValueError):
     """What was asked for cannot be exported; the message says what can."""
 
 
-class NothingPublishedError(RuntimeError):
-    """There is no published file to export from."""
-
-
 @dataclass(frozen=True)
 class Exported:
     """What was written: the folder, and the rows of each table."""
@@ -65,13 +61,13 @@ def export(settings: Settings, out: Path, file_format: Format, names: Sequence[s
         names: Tables such as `marts.fct_sales`; a name without schema is one of marts. By default every table of marts.
 
     Raises:
-        NothingPublishedError: Nothing is published yet.
+        publication.NothingPublishedError: Nothing is published yet.
         ExportError: A table is unknown, or the folder holds something else.
     """
     out = out.absolute()
     version = publication.current(settings)
     if version is None:
-        raise NothingPublishedError("Nothing is published yet. `retail run` publishes.")
+        raise publication.NothingPublishedError("Nothing is published yet. `retail run` publishes.")
     if out.exists() and not out.is_dir():
         raise ExportError(f"{out} is a file. Name a folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / _NOTE).exists():

@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import duckdb
 import polars as pl
 
 from retail_assets import months as m
 from retail_assets.lib import baskets
-from retail_assets.publication import FILE_NAME
+from retail_assets.publication import FILE_NAME, NothingPublishedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import read
+
+_EXAMPLES: Final = """
+    select stock_code
+    from marts.product_recommendations
+    where snapshot_month = $month and rank = 1
+    order by basket_count desc nulls last, stock_code
+    limit 2
+"""
+"""Two codes to try: those of the products with the most baskets together with another."""
 
 
 class LookupRefusedError(ValueError):
@@ -42,11 +52,12 @@ def recommend(settings: Settings, codes: Sequence[str], month: date | None = Non
     """What to recommend beside the products with these codes, from the last published month or the one given.
 
     Raises:
-        LookupRefusedError: Nothing is published, the month is not, or it knows none of the codes.
+        NothingPublishedError: Nothing is published yet.
+        LookupRefusedError: The month is not published, or it knows none of the codes.
     """
     file = settings.serving_dir / FILE_NAME
     if not file.exists():
-        raise LookupRefusedError(f"Nothing is published in {settings.serving_dir} yet: `retail run` does it.")
+        raise NothingPublishedError(f"Nothing is published in {settings.serving_dir} yet: `retail run` does it.")
     basket = list(dict.fromkeys(code.strip().upper() for code in codes))
     with closing(duckdb.connect(file, read_only=True)) as reader:
         published = read(reader, "select distinct snapshot_month from marts.product_recommendations order by snapshot_month")[
@@ -57,10 +68,13 @@ def recommend(settings: Settings, codes: Sequence[str], month: date | None = Non
         asked = month or published[-1]
         query = "select * from marts.product_recommendations where snapshot_month = $month and stock_code in (select unnest($codes)) order by all"
         rows = read(reader, query, {"month": asked, "codes": basket})
+        best = " and ".join(read(reader, _EXAMPLES, {"month": asked})["stock_code"])
     products = rows.select("stock_code", "description").unique(maintain_order=True)
     unknown = [code for code in basket if code not in products["stock_code"]]
     if products.is_empty():
-        raise LookupRefusedError(f"No product sold up to {m.label(asked)} has the code {' or '.join(unknown)}: codes stand in marts.dim_product.")
+        raise LookupRefusedError(
+            f"No product sold up to {m.label(asked)} has the code {' or '.join(unknown)}: codes stand in marts.dim_product, such as {best}."
+        )
     names = rows.select("recommended_stock_code", description="recommended_description").unique("recommended_stock_code", maintain_order=True)
     recommended = baskets.recommend(rows, basket, shown).join(names, on="recommended_stock_code", how="left", maintain_order="left")
     return Lookup(asked, products, unknown, recommended)

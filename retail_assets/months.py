@@ -44,7 +44,7 @@ def parse_range(text: str) -> list[date]:
         ValueError: The text is neither, or the second month is before the first.
     """
     if not (match := _RANGE.fullmatch(text.strip())):
-        raise ValueError(f"{text!r} is no range of months: write 2011-03 for one month or 2011-01:2011-03 for several.")
+        raise ValueError(f"{text!r} is no month and no range of months: write 2011-03, or 2011-01:2011-03 where several are meant.")
     try:
         first, last = (date.fromisoformat(f"{part}-01") for part in (match[1], match[2] or match[1]))
     except ValueError as error:

@@ -96,6 +96,10 @@ def has_primary_key(table: Table) -> bool:
     return table.schema == "marts" and len(table.key) == 1 and not table.name.startswith("fct_")
 
 
+class NothingPublishedError(RuntimeError):
+    """There is no published file to read; the message says what to do."""
+
+
 class PublicationRefusedError(RuntimeError):
     """What stands in the warehouse must not be published. The published file stays as it is."""
 
@@ -128,6 +132,7 @@ def publish(
     Raises:
         PublicationRefusedError: An ERROR check has failed, there is nothing to publish, or the copy is not what the warehouse holds.
     """
+    _refuse_nothing_landed(connection)
     _refuse_failed_checks(connection)
     _refuse_emptied_tables(connection)
     versions = settings.serving_dir / "versions"
@@ -187,6 +192,11 @@ def _refuse_unreadable(directory: Path) -> None:
             reader.execute("from marts.publication").fetchall()
     except duckdb.Error as error:
         raise PublicationRefusedError(f"Publication {directory.name} cannot be read, so the current one stays: {error}") from error
+
+
+def _refuse_nothing_landed(connection: duckdb.DuckDBPyConnection) -> None:
+    if connection.execute("select count(*) = 0 from raw.raw_transactions").fetchall() == [(True,)]:
+        raise PublicationRefusedError("Nothing has landed, so there is nothing to publish. `retail run` lands, refreshes and publishes.")
 
 
 def _refuse_failed_checks(connection: duckdb.DuckDBPyConnection) -> None:

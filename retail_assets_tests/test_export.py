@@ -14,7 +14,7 @@ import pytest
 from retail_assets import export, publication
 from retail_assets.cli import main
 from retail_assets.contracts import Column, Table
-from retail_assets.export import FORMULA_STARTS, ExportError, NothingPublishedError
+from retail_assets.export import FORMULA_STARTS, ExportError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import create_statement
 
@@ -153,7 +153,7 @@ def test_unknown_tables_are_named_beside_those_that_exist(settings: Settings, tm
 
 
 def test_without_a_publication_there_is_nothing_to_export(tmp_path: Path) -> None:
-    with pytest.raises(NothingPublishedError, match="`retail run` publishes"):
+    with pytest.raises(publication.NothingPublishedError, match="`retail run` publishes"):
         export.export(Settings(home=tmp_path), tmp_path / "out", "csv")
 
 

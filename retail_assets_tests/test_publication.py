@@ -188,6 +188,13 @@ def test_lines_that_do_not_add_up_are_not_published(connection: duckdb.DuckDBPyC
     assert publication.current(settings) is None
 
 
+def test_a_warehouse_in_which_nothing_has_landed_is_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    connection.execute(f"delete from {RAW_TRANSACTIONS.full_name}")
+    with pytest.raises(PublicationRefusedError, match="Nothing has landed"):
+        publish(connection, settings)
+    assert publication.current(settings) is None
+
+
 def test_tables_that_an_upgrade_emptied_are_not_published_before_they_are_built_again(
     connection: duckdb.DuckDBPyConnection, settings: Settings
 ) -> None:
