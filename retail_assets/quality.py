@@ -174,7 +174,7 @@ def columns_as_declared(table: Table) -> Check:
             "declared": ", ".join(f"{column.name} {column.type}" for column in table.columns),
         },
         by_month=False,
-        recovery="The warehouse was made by another version. Move it away and run again: everything is rebuilt from the landing folder.",
+        recovery="Something else than this pipeline changed the table. `retail run` makes it anew and builds its months from the landed lines.",
     )
 
 
