@@ -430,7 +430,11 @@ CUSTOMER_SEGMENTS = Table(
         Column("segment_id", "INTEGER", "Segment; the id keeps its meaning from month to month."),
         Column("segment_name", "VARCHAR", "Name of the segment, from its profile against all customers of the month."),
         Column("distance", "DOUBLE", "Distance to the segment's centroid on the scaled features."),
-        Column("silhouette", "DOUBLE", "How much nearer the customer is to the own segment than to the next one, -1 to 1."),
+        Column(
+            "silhouette",
+            "DOUBLE",
+            "How much nearer the customer is to the own centroid than to the next one, -1 to 1: the simplified silhouette (Hruschka et al. 2004).",
+        ),
         Column(
             "is_outlier", "BOOLEAN", "A feature lies more than 3 standard deviations from the mean, as of wholesalers; it counts as 3 in the fit."
         ),
@@ -465,7 +469,7 @@ SEGMENT_PROFILES = Table(
         Column("top_stock_codes", "VARCHAR[]", "Products that most customers of the segment have bought to date, most first."),
         Column("top_products", "VARCHAR[]", "Names of these products, in the same order."),
         Column("top_countries", "VARCHAR[]", "Countries of most customers of the segment, most first."),
-        Column("mean_silhouette", "DOUBLE", "Mean silhouette of the segment, -1 to 1."),
+        Column("mean_silhouette", "DOUBLE", "Mean simplified silhouette of the customers of the segment, -1 to 1."),
     ),
 )
 
