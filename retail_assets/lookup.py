@@ -21,7 +21,7 @@ _EXAMPLES: Final = """
     select stock_code
     from marts.product_recommendations
     where snapshot_month = $month and rank = 1
-    order by basket_count desc nulls last, stock_code
+    order by basis = 'together' desc, basket_count desc nulls last, stock_code
     limit 2
 """
 """Two codes to try: those of the products with the most baskets together with another."""

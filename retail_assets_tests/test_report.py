@@ -513,6 +513,15 @@ def test_a_credit_line_that_is_most_of_the_returns_is_told() -> None:
     assert not any("credit line" in sentence for sentence in sentences.in_short(small))
 
 
+def test_checks_of_earlier_months_are_told_apart_from_those_to_look_at() -> None:
+    def told(*months: date | None) -> str:
+        return sentences.in_short(dataclasses.replace(SHOP, failed_checks=[{"invoice_month": month} for month in months]))[-1]
+
+    assert told().endswith("; every check of the month passed.")
+    assert told(date(2011, 1, 1)).endswith("; every check of the month passed, and 1 of earlier months did not pass.")
+    assert told(None, SHOP.month, date(2011, 1, 1)).endswith("; 2 checks need a look (see data quality), and 1 of earlier months did not pass.")
+
+
 def test_told_rules_share_no_product_and_keep_variants_apart() -> None:
     found = [("a", "b", False), ("b", "c", False), ("v", "w", True), ("c", "d", False), ("w", "x", True), ("e", "f", False)]
     rules = [{"antecedent": [left], "consequent": [right], "has_variants": variants} for left, right, variants in found]

@@ -179,10 +179,13 @@ def _telling_loss(figures: Figures) -> Row | None:
 
 
 def _quality(figures: Figures) -> str:
-    failed = len(figures.failed_checks)
+    failed = sum(check["invoice_month"] in (None, figures.month) for check in figures.failed_checks)
+    earlier = len(figures.failed_checks) - failed
     now = figures.now
     set_aside = share(now["quarantined_line_count"] / now["raw_line_count"]) if now["raw_line_count"] else "0%"
-    checks = "every check passed" if not failed else f"{plural(failed, 'check needs', 'checks need')} a look (see data quality)"
+    checks = "every check of the month passed" if not failed else f"{plural(failed, 'check needs', 'checks need')} a look (see data quality)"
+    if earlier:
+        checks += f", and {count(earlier)} of earlier months did not pass"
     return f"Of the lines of the month {set_aside} are no product sale or return and stand aside, counted; {checks}."
 
 
