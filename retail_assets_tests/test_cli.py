@@ -188,6 +188,13 @@ def test_recommend_before_anything_is_published_says_what_to_do(tmp_path: Path) 
     assert "`retail run` does it" in found.stderr
 
 
+def test_publishing_before_anything_has_landed_says_what_to_do(tmp_path: Path) -> None:
+    done = retail("publish", "--home", tmp_path)
+    assert done.returncode == 1
+    assert "published__retail: Nothing has landed" in done.stderr
+    assert "`retail run`" in done.stderr
+
+
 def test_a_run_without_changes_refreshes_nothing_and_says_so(home: Home) -> None:
     before = home.query("select published_at from marts.publication")
     again = retail("run", "--home", home.path)

@@ -57,7 +57,10 @@ def published_file(
 ) -> dg.MaterializeResult[None]:
     """Publish what stands in the warehouse."""
     with open_warehouse(warehouse) as connection:
-        published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
+        try:
+            published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
+        except publication.PublicationRefusedError as refused:
+            raise dg.Failure(str(refused), allow_retries=False) from refused
         provenance.note_publication(connection, settings)
     return dg.MaterializeResult(
         metadata={
