@@ -189,6 +189,7 @@ def _refresh_month(
         return _Outcome(month, [], 0, waits_for=waits_for[0])
     if behind:
         order.wait_for_months_before(context, month, tables[0], behind)
+    order.let_other_runs_go_first(context, month, sorted({needed for _, needed in stale if needed < month}))
     results: list[quality.Result] = []
     frames: Frames = {}
     try:

@@ -76,6 +76,20 @@ def stale_inputs(
     ]
 
 
+def let_other_runs_go_first(context: dg.AssetExecutionContext, month: date, stale: Sequence[date]) -> None:
+    """Ask for another try later while an unfinished run refreshes earlier months that this one is built from.
+
+    Where none does, the month is built from what there is, and counts as stale itself until it is refreshed after them.
+
+    Raises:
+        RetryRequested: An unfinished run covers one of the months.
+    """
+    covered = [earlier for earlier in stale if _in_other_runs(context, earlier)] if context.retry_number < _ORDER_RETRIES else []
+    if covered:
+        context.log.info("%s lets another run refresh %s first.", m.label(month), m.label(covered[0]))
+        raise dg.RetryRequested(max_retries=_ORDER_RETRIES, seconds_to_wait=_ORDER_WAIT_SECONDS)
+
+
 def wait_for_months_before(context: dg.AssetExecutionContext, month: date, table: Table, behind: Sequence[date]) -> NoReturn:
     """Ask for another try later where an unfinished run refreshes the months before; else say what to do.
 

@@ -137,6 +137,30 @@ def test_a_month_waits_for_an_unfinished_run_that_covers_the_month_before(
     assert "builds on the months before it" in reason(result), "it was tried again once, and the other run had still not ended"
 
 
+def test_a_month_lets_a_run_go_first_that_refreshes_earlier_months_it_reads(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @monthly_asset(tables=[RETURNS], deps=[until(key_of(TRANSACTIONS), 1)])
+    def looking_back(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
+        """Reads transactions of the month before, but nothing of its own."""
+        return {RETURNS: pl.DataFrame(schema=RETURNS.polars_schema)}
+
+    def retries(month: str) -> int:
+        resources = {"warehouse": warehouse, "settings": Settings()}
+        result = dg.materialize([looking_back], instance=instance, resources=resources, partition_key=month)
+        assert result.success
+        return sum(event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+    monkeypatch.setattr("retail_assets.order._ORDER_RETRIES", 1)
+    monkeypatch.setattr("retail_assets.order._ORDER_WAIT_SECONDS", 0)
+    assert retries(FEBRUARY) == 0, "no run is on: the month is built from what there is"
+    instance.create_run_for_job(other, tags={PARTITION: JANUARY}, status=dg.DagsterRunStatus.STARTED)
+    assert retries(FEBRUARY) == 1
+    assert retries(JANUARY) == 0, "a run of the same month is none to wait for"
+    with warehouse.get_connection() as connection:
+        assert provenance.built(connection) == {}, "built from a stale month, so stale itself"
+
+
 def test_a_month_built_from_a_stale_one_is_not_noted_as_up_to_date(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
     @monthly_asset(tables=[RETURNS], deps=[TRANSACTIONS])
     def empty(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
