@@ -171,6 +171,17 @@ def test_every_segment_stands_there_with_its_rule_and_what_to_do(published: Path
         assert rule[1:] in text
 
 
+def test_segments_kept_from_an_earlier_month_are_told_as_such(published: Path, tmp_path: Path) -> None:
+    def told(fitted_month: str) -> str:
+        html = altered(published, tmp_path, f"update marts.segment_health set fitted_month = '{fitted_month}' where snapshot_month = '2011-12-01'")
+        return " ".join(Page(html).text.split())
+
+    assert "Names follow from the figures of the month." in told("2011-12-01")
+    kept = told("2011-10-01")
+    assert "Borders and names are those of October 2011, " in kept
+    assert "Names follow from the figures of the month." not in kept
+
+
 def test_nothing_in_the_page_points_outside_of_it(html: str) -> None:
     page = Page(html)
     targets = [

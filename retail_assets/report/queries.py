@@ -82,8 +82,10 @@ SEGMENTS: Final = """
         profiles.median_monetary,
         profiles.top_products,
         profiles.top_countries,
-        before.customer_count as customer_count_before
+        before.customer_count as customer_count_before,
+        coalesce(health.fitted_month, profiles.snapshot_month) as fitted_month
     from marts.segment_profiles as profiles
+    left join marts.segment_health as health on profiles.snapshot_month = health.snapshot_month
     left join marts.segment_profiles as before
         on profiles.segment_id = before.segment_id and before.snapshot_month = $month_before
     where profiles.snapshot_month = $month
