@@ -649,7 +649,7 @@ BUILT_MONTHS = Table(
         Column("table_name", "VARCHAR", "Table with its schema; `published.retail` for the published file."),
         _invoice_month(),
         Column("files_hash", "VARCHAR", "Changes when other file contents count for the month or one before it."),
-        Column("settings_hash", "VARCHAR", "Changes when a setting changes that can change a result."),
+        Column("settings_hash", "VARCHAR", "Changes when a setting or a seed changes that tables are built from."),
         Column("code_version", "VARCHAR", "Version of retail_assets."),
     ),
 )

@@ -65,7 +65,7 @@ def table_spec(table: Table, description: str | None, deps: Sequence[Dependency]
         description=f"{table.grain}\n\n{inspect.cleandoc(description or '')}",
         group_name=table.schema,
         owners=OWNERS,
-        code_version=f"{provenance.code_version()} {Settings.from_environment().results_hash()}",
+        code_version=f"{provenance.code_version()} {provenance.settings_hash(Settings.from_environment())}",
         kinds={"duckdb", *kinds},
         metadata={
             "dagster/table_name": f"retail.{table.full_name}",

@@ -1,4 +1,4 @@
-"""What each month of each table was built from, and which months are stale: other files, settings or code count now, for them or a month before.
+"""What each month of each table was built from, and which months are stale: other files, settings, seeds or code now, for them or a month before.
 
 Later months look back on earlier ones, so a change in January reaches every month from January on, and none before. Noted in the transaction that
 writes a month, whichever run does it; a month whose inputs were stale while it was built is not noted, and so is stale itself. No Dagster in here.
@@ -17,6 +17,7 @@ import polars as pl
 
 from retail_assets import months as m
 from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, Table
+from retail_assets.seeds import definitions_hash
 from retail_assets.settings import Settings
 from retail_assets.warehouse import append, read, transaction
 
@@ -45,11 +46,16 @@ def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[d
     return {
         month: Origin(
             hashlib.sha256("".join(file_id for file_id, first, _ in files if first <= month).encode()).hexdigest(),
-            settings.results_hash(),
+            settings_hash(settings),
             code_version(),
         )
         for month in m.window(min(first for _, first, _ in files), max(last for *_, last in files))
     }
+
+
+def settings_hash(settings: Settings) -> str:
+    """Twelve hexadecimal digits that change when a setting or a seed changes that tables are built from."""
+    return hashlib.sha256(f"{settings.results_hash()} {definitions_hash()}".encode()).hexdigest()[:12]
 
 
 def code_version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 
 import polars as pl
@@ -10,6 +11,17 @@ from retail_assets.settings import DBT_PROJECT_DIR
 
 _TEXT_COLUMNS = {"code": pl.String()}
 """Columns that are text even where every value looks like a number."""
+
+
+DEFINITIONS = ("country_names", "non_product_codes", "rfm_fixed_cut_points", "rfm_segments")
+"""Seeds that tables are built from; the others only word the report."""
+
+
+@cache
+def definitions_hash() -> str:
+    """Changes when one of `DEFINITIONS` is edited, so that what was built from it is stale."""
+    contents = [(DBT_PROJECT_DIR / "seeds" / f"{name}.csv").read_bytes() for name in DEFINITIONS]
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
 
 
 @cache

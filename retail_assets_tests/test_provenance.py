@@ -1,5 +1,6 @@
 """Which months are stale: the changed ones and all after them, never one before; and whether what is published is what follows from the files."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -8,10 +9,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import provenance
+from retail_assets import provenance, seeds
 from retail_assets.contracts import BUILT_TABLES, LANDED_FILES, RETURNS, TRANSACTIONS
 from retail_assets.provenance import is_published, note, note_publication, origins, pending_months, stale_months
-from retail_assets.settings import Settings
+from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse, append, transaction
 
 DECEMBER, JANUARY, FEBRUARY = date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)
@@ -52,6 +53,24 @@ def test_at_first_every_landed_month_is_pending(connection: duckdb.DuckDBPyConne
 
 def test_where_nothing_has_landed_nothing_is_pending(connection: duckdb.DuckDBPyConnection) -> None:
     assert pending_months(connection, SETTINGS) == []
+
+
+def test_an_edited_seed_makes_every_month_pending(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(connection, FIRST)
+    build(connection, [DECEMBER, JANUARY, FEBRUARY])
+    monkeypatch.setattr(provenance, "definitions_hash", lambda: "edited")
+    assert pending_months(connection, SETTINGS) == [DECEMBER, JANUARY, FEBRUARY]
+
+
+def test_the_hash_of_the_seeds_follows_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(DBT_PROJECT_DIR / "seeds", tmp_path / "seeds")
+    monkeypatch.setattr(seeds, "DBT_PROJECT_DIR", tmp_path)
+    hash_of_files = seeds.definitions_hash.__wrapped__
+    before = hash_of_files()
+    assert before == seeds.definitions_hash()
+    with (tmp_path / "seeds" / "rfm_segments.csv").open("a", encoding="utf-8") as seed:
+        seed.write("5,5,champions\n")
+    assert hash_of_files() != before
 
 
 def test_nothing_is_pending_after_all_were_built(connection: duckdb.DuckDBPyConnection) -> None:
