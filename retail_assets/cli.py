@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     landed = m.window(report.months[0], report.months[-1])
     months = _with_months_before(options.months, pending) if options.months else landed if options.all else pending
     if months or not arrivals.is_published:
-        succeeded, failures = pipeline.refresh(months) if months else pipeline.publish()
+        succeeded, failures = pipeline.refresh(settings, months) if months else pipeline.publish(settings)
         if not succeeded:
             _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
@@ -224,7 +224,7 @@ def _publish(options: argparse.Namespace) -> int:
     from retail_assets import pipeline  # noqa: PLC0415
 
     settings = _settings(options)
-    succeeded, failures = pipeline.publish()
+    succeeded, failures = pipeline.publish(settings)
     if not succeeded:
         _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures))
         return _ATTENTION

@@ -1,6 +1,6 @@
 """The dbt models as `Table`s: name, grain, columns, types, comments, key and references, read from the YAML of the dbt project.
 
-The YAML is where a model is declared. What dbt tests there (`unique`, `composite_key`, `not_null`, `relationships`), or cannot enforce on a view (the
+The YAML is where a model is declared. What dbt tests there (`primary_key`, `not_null`, `relationships`), or cannot enforce on a view (the
 constraint `not_null`), is what the published file and the data dictionary state. Texts that come from `contracts` are resolved from there.
 No dbt and no Dagster in here: reading takes some hundredths of a second.
 """
@@ -61,7 +61,7 @@ def _table(model: Mapping[str, Any], schema: str, texts: Mapping[str, str]) -> T
     name = model["name"]
     key, nullable = _key(model)
     if not key:
-        raise DbtModelError(f"{schema}.{name} declares no key: give it the data test `composite_key`, or `unique` to one column.")
+        raise DbtModelError(f"{schema}.{name} declares no key: give it the data test `primary_key`.")
     columns = tuple(
         Column(
             name=column["name"],
@@ -78,9 +78,8 @@ def _table(model: Mapping[str, Any], schema: str, texts: Mapping[str, str]) -> T
 
 def _key(model: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns that identify a row, and those of them that may be null."""
-    if composite := dict(_tests(model)).get("composite_key"):
-        return tuple(composite["columns"]), tuple(composite.get("nullable", ()))
-    return tuple(column["name"] for column in model["columns"] if "unique" in dict(_tests(column)))[:1], ()
+    arguments = dict(_tests(model)).get("primary_key", {})
+    return tuple(arguments.get("columns", ())), tuple(arguments.get("nullable", ()))
 
 
 def _is_declared_not_null(column: Mapping[str, Any]) -> bool:

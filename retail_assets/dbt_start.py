@@ -1,20 +1,137 @@
-"""The command `retail-dbt`: dbt as Dagster starts it, but for one question that it answers by itself.
+"""The command `retail-dbt`: dbt as Dagster starts it, with its start taken out of the run's way.
 
-dagster-dbt asks `dbt --version` before each start, a process of its own that loads all of dbt and looks up the newest release on the network: some
-4 seconds of a run, and a call home. The answer is known from what is installed. Everything else is dbt's own business.
+Two things cost more than the models. dagster-dbt asks `dbt --version` before each start, a process of its own that loads all of dbt and looks up the
+newest release on the network: the answer is known from what is installed. And dbt takes seconds to load and to read the project, on one core, while
+the first steps of a run use another: `warm` starts a dbt that does this ahead and waits, and `retail-dbt` hands its command and its output on to it.
+Where none waits, `retail-dbt` is dbt itself. What dbt does is dbt's own business.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import select
+import socket
+import subprocess
 import sys
+import tempfile
+import threading
+from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from retail_assets.settings import DBT_PROJECT_DIR, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WARM_DBT: Final = "RETAIL_WARM_DBT"
+"""The environment variable that names the socket at which a warm dbt waits."""
+
+_TAKEN: Final = b"taken\n"
+_FAILED: Final = 1
+
+
+def target_path(settings: Settings) -> Path:
+    """Where dbt keeps what it has read and compiled."""
+    return settings.dagster_home / "dbt"
 
 
 def main() -> None:
     """Run dbt with the arguments of this process."""
-    if sys.argv[1:] == ["--version"]:
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
         print(f"Core:\n  - installed: {version('dbt-core')}")  # noqa: T201
         return
+    code = _hand_on(os.environ[WARM_DBT], arguments) if WARM_DBT in os.environ and "build" in arguments else None
+    sys.exit(_dbt(arguments) if code is None else code)
+
+
+def _dbt(arguments: list[str]) -> int:
     from dbt.cli.main import cli  # noqa: PLC0415
 
-    cli(prog_name="dbt")
+    try:
+        cli(arguments, prog_name="dbt")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else _FAILED
+    return 0
+
+
+@contextmanager
+def warm(settings: Settings) -> Iterator[None]:
+    """A dbt that loads itself and reads the project while the block goes on, for the first `retail-dbt build` inside it."""
+    project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
+    places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
+    with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
+        address = str(Path(folder) / "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno())],
+                env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+                pass_fds=[listener.fileno()],
+                # Its end tells the one who waits that this process is gone, however it went.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        os.environ[WARM_DBT] = address
+        try:
+            yield
+        finally:
+            del os.environ[WARM_DBT]
+            process.kill()
+            process.communicate()
+
+
+def _hand_on(address: str, arguments: list[str]) -> int | None:
+    """The exit code of the warm dbt; None where it does not take the command."""
+    command = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            socket.send_fds(connection, [b" "], [sys.stdout.fileno(), sys.stderr.fileno()])
+            connection.sendall(json.dumps(command).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                return int(answers.readline() or _FAILED) if answers.readline() == _TAKEN else None
+    except OSError:
+        return None
+
+
+def _wait(listener: socket.socket) -> int:
+    """Load dbt and the project, then take one command."""
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    # Whatever is wrong with the project, the command that follows will say it.
+    dbtRunner().invoke(["--quiet", "parse"])
+    ready, _, _ = select.select([listener, sys.stdin], [], [])
+    if listener not in ready:
+        return 0
+    connection, _ = listener.accept()
+    listener.close()
+    with connection, connection.makefile("rb") as messages:
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
+        command = json.loads(messages.readline())
+        for descriptor, stream in zip(descriptors, (sys.stdout, sys.stderr), strict=True):
+            os.dup2(descriptor, stream.fileno())
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        os.environ.clear()
+        os.environ.update(command["environment"])
+        os.chdir(command["folder"])
+        connection.sendall(_TAKEN)
+        threading.Thread(target=_end_with_either, args=(connection,), daemon=True).start()
+        code = _dbt(command["arguments"])
+        connection.sendall(f"{code}\n".encode())
+    return code
+
+
+def _end_with_either(connection: socket.socket) -> None:
+    """End this process, and with it its hold on the warehouse, when the one who asked or the run is gone."""
+    select.select([connection, sys.stdin], [], [])
+    os._exit(_FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(_wait(socket.socket(fileno=int(sys.argv[1]))))

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from retail_assets import landing, provenance, publication
+from retail_assets.dbt_start import warm
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -39,35 +40,36 @@ def land(settings: Settings) -> Arrivals:
     return Arrivals(report, pending, is_published)
 
 
-def refresh(months: list[date]) -> tuple[bool, list[str]]:
+def refresh(settings: Settings, months: list[date]) -> tuple[bool, list[str]]:
     """Materialize every layer for the months in one run, and publish. Whether it succeeded, and what failed."""
     from retail_assets.partitions import RANGE_END, RANGE_START  # noqa: PLC0415
 
-    return _execute("refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()})
+    return _execute(settings, "refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()})
 
 
 def _warehouse(settings: Settings) -> Warehouse:
     return Warehouse(database=str(settings.warehouse_path), lock_timeout_seconds=settings.lock_timeout_seconds)
 
 
-def publish() -> tuple[bool, list[str]]:
+def publish(settings: Settings) -> tuple[bool, list[str]]:
     """Build the marts and publish. Whether it succeeded, and what failed."""
-    return _execute("publish", {})
+    return _execute(settings, "publish", {})
 
 
-def _execute(job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
-    import dagster as dg  # noqa: PLC0415
+def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
+    # dbt starts first, and gets ready on another core. Its own lines go to its log: what it finds comes back as events, and stdout is for results.
+    with warm(settings), contextlib.redirect_stdout(io.StringIO()):
+        import dagster as dg  # noqa: PLC0415
 
-    from retail_assets.definitions import defs  # noqa: PLC0415
-    from retail_assets.run_storage import relaxed_sqlite  # noqa: PLC0415
+        from retail_assets.definitions import defs  # noqa: PLC0415
+        from retail_assets.run_storage import kept_connections  # noqa: PLC0415
 
-    definitions = defs()
-    # dbt's own lines go to its log: what it finds comes back as events, and stdout is for results.
-    with relaxed_sqlite(), dg.DagsterInstance.get() as instance, contextlib.redirect_stdout(io.StringIO()):
-        result = definitions.resolve_job_def(job_name).execute_in_process(
-            instance=instance, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
-        )
-        return result.success, _failures(result)
+        definitions = defs()
+        with dg.DagsterInstance.get() as instance, kept_connections(instance):
+            result = definitions.resolve_job_def(job_name).execute_in_process(
+                instance=instance, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
+            )
+            return result.success, _failures(result)
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -12,7 +12,7 @@ models:
   - name: orders
     description: One row per order and line.
     data_tests:
-      - composite_key:
+      - primary_key:
           arguments:
             columns: [order_id, line_no]
             nullable: [line_no]
@@ -44,11 +44,14 @@ DIM_CUSTOMER = """
 models:
   - name: dim_customer
     description: One row per customer.
+    data_tests:
+      - primary_key:
+          arguments:
+            columns: [customer_id]
     columns:
       - name: customer_id
         data_type: varchar
         description: Customer.
-        data_tests: [unique, not_null]
 """
 
 
@@ -88,6 +91,6 @@ def test_a_text_that_does_not_exist_is_named_with_its_place(tmp_path: Path) -> N
 
 
 def test_a_model_without_a_key_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    keyless = DIM_CUSTOMER.replace("[unique, not_null]", "[not_null]")
+    keyless = DIM_CUSTOMER.replace("primary_key", "some_other_test")
     with pytest.raises(DbtModelError, match=r"marts\.dim_customer declares no key: give it the data test"):
         dbt_models.tables(project(tmp_path, **{"marts/dim_customer.yml": keyless}))

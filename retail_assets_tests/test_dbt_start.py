@@ -1,11 +1,39 @@
-"""dbt as Dagster starts it: the version is that of dbt, told without loading it, and everything else is dbt."""
+"""dbt as Dagster starts it: the version is told without loading dbt, a warm dbt takes one command, and everything else is dbt."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from retail_assets.dbt_project import DBT_PROJECT, dbt_resource
+from retail_assets.dbt_start import WARM_DBT, target_path, warm
+from retail_assets.settings import DBT_PROJECT_DIR, Settings
+from retail_assets.warehouse import Warehouse
 
 START = "import sys; from retail_assets.dbt_start import main; main(); print([name for name in sys.modules if name.split('.')[0] == 'dbt'])"
+LOADS_DBT = "import sys; from retail_assets.dbt_start import main\ntry: main()\nfinally: print('dbt.cli.main' in sys.modules)"
+LOADED, NOT_LOADED = "True", "False"
+BUILD = ["build", "--select", "dim_date", "--indirect-selection", "cautious", "--no-use-colors"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path)
+    with Warehouse(database=str(settings.warehouse_path)).get_connection():
+        return settings
+
+
+def dbt(settings: Settings, *arguments: str, code: str = LOADS_DBT) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "RETAIL_WAREHOUSE": str(settings.warehouse_path),
+        "DBT_TARGET_PATH": str(target_path(settings)),
+        "DBT_LOG_PATH": str(target_path(settings)),
+        "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
+    }
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=DBT_PROJECT_DIR, env=environment)
 
 
 def test_the_version_is_told_without_loading_dbt() -> None:
@@ -15,8 +43,33 @@ def test_the_version_is_told_without_loading_dbt() -> None:
     assert told[1].split() == ["-", "installed:", by_dbt.stdout.strip()]
 
 
-def test_dagster_starts_dbt_by_it() -> None:
+def test_dagster_starts_dbt_by_it_and_loads_no_adapter_itself() -> None:
     resource = dbt_resource()
     assert resource.dbt_executable.endswith("retail-dbt")
     listed = resource.cli(["ls", "--select", "customer_360", "--resource-type", "model", "--quiet"], target_path=DBT_PROJECT.manifest_path.parent)
     assert listed.is_successful()
+    assert listed.adapter is None
+
+
+def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(settings: Settings) -> None:
+    with warm(settings):
+        handed_on, by_itself = dbt(settings, *BUILD), dbt(settings, *BUILD)
+    assert [run.stdout.splitlines()[-1] for run in (handed_on, by_itself)] == [NOT_LOADED, LOADED]
+    assert [run.returncode for run in (handed_on, by_itself)] == [0, 0]
+    done = [[line.split("  ")[-1] for line in run.stdout.splitlines() if "Done. PASS=" in line] for run in (handed_on, by_itself)]
+    assert len(done[0]) == 1
+    assert done[0] == done[1]
+
+
+def test_a_warm_dbt_hands_back_failure_and_ends_with_the_block(settings: Settings) -> None:
+    with warm(settings):
+        failed = dbt(settings, "build", "--no-such-option")
+        assert (failed.stdout.splitlines()[-1], failed.returncode) == (NOT_LOADED, 2)
+        assert "No such option" in failed.stderr
+    assert WARM_DBT not in os.environ
+
+
+def test_a_warm_dbt_that_is_gone_is_not_missed(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(WARM_DBT, str(tmp_path / "no-socket"))
+    failed = dbt(settings, "build", "--no-such-option")
+    assert (failed.stdout.splitlines()[-1], failed.returncode) == (LOADED, 2)

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
 
 from retail_assets.dbt_project import DBT_PROJECT, current_manifest
+from retail_assets.dbt_start import target_path
 from retail_assets.lib import column_lineage
 from retail_assets.monthly import COLUMN_LINEAGE, POOL, SINGLE_RUN
 from retail_assets.order import open_warehouse
@@ -36,7 +37,7 @@ def dbt_models(
     with open_warehouse(warehouse):
         # Waits its turn, with a message that names the holder; dbt itself waits for a moment only.
         pass
-    build = dbt.cli(["build"], context=context, target_path=settings.dagster_home / "dbt")
+    build = dbt.cli(["build"], context=context, target_path=target_path(settings))
     for event in build.stream():
         if isinstance(event, dg.Output) and (unique_id := (event.metadata or {}).get("unique_id")):
             yield event.with_metadata({**event.metadata, COLUMN_LINEAGE: _column_lineage(build, str(unique_id.value))})

@@ -1,5 +1,5 @@
-{#- The columns together identify a row, and none of them is null, except those in `nullable`. -#}
-{% test composite_key(model, columns, nullable=[]) %}
+{#- The columns together identify a row, and none of them is null, except those in `nullable`: `unique` and `not_null` at one reading of the model. -#}
+{% test primary_key(model, columns, nullable=[]) %}
 
     select
         {{ columns | join(', ') }},
