@@ -1,15 +1,20 @@
 """How an asset with months is made: `monthly_asset` turns a function that builds the frames of one month into a Dagster asset.
 
 It loops over the months of the run (one, or a range in one run), writes each month whole in one transaction with its checks inside, and reports rows
-and seconds by month. What a month consists of is no business of this file.
+and seconds by month. While a month is written, what the next one takes can be worked out on another core. What a month consists of is no business of
+this file.
 """
 
 import base64
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -31,7 +36,10 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 """A range of months is one run. Assets without months say so too: Dagster takes a range only where every selected asset does."""
 
 Frames = Mapping[Table, pl.DataFrame]
-BuildMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Frames]
+BuildMonth = Callable[..., Frames]
+"""Called with connection, month and settings, and with what was prepared where the asset prepares its months."""
+PrepareMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Any]
+"""The part of a month that reads tables of other assets only, and writes none."""
 DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
 """Charts of a month as it stands in the warehouse: metadata name -> PNG."""
 Dependency = Table | dg.AssetDep
@@ -42,6 +50,9 @@ COLUMN_LINEAGE = "dagster/column_lineage"
 
 _GUIDES = {"raw": "docs/landing.md", "core": "docs/cleaning.md"}
 """What to read about a layer; of every layer, what its checks ask stands in docs/checks.md."""
+
+_MOST_LINES_AHEAD = 5_000_000
+"""With more landed lines, months are prepared one after another: two at a time would hold twice the memory."""
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 60
@@ -104,19 +115,24 @@ def monthly_asset(
     deps: Sequence[Dependency],
     checks: Sequence[quality.Check] = (),
     kinds: frozenset[str] = frozenset({"polars"}),
+    prepare: PrepareMonth | None = None,
     pictures: Mapping[Table, DrawMonth] | None = None,
     lineage: Lineage | None = None,
 ) -> Callable[[BuildMonth], dg.AssetsDefinition]:
     """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset.
 
-    `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what columns are made of,
-    for the tables that declare it.
+    `prepare` works out ahead of its turn what the function is given of a month; an asset that reads none of its own tables needs none, all of it is
+    worked out ahead. `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what
+    columns are made of, for the tables that declare it.
     """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
     inputs = order.inputs(deps)
+    reads_itself = any(needed.table in tables for needed in inputs)
     column_lineage = {table: _column_lineage(columns) for table, columns in (lineage or {}).items()}
 
     def decorate(build: BuildMonth) -> dg.AssetsDefinition:
+        steps = (build, prepare) if prepare or reads_itself else (_as_prepared, build)
+
         @dg.multi_asset(
             name=f"{tables[0].schema}__{tables[0].name}",
             specs=[table_spec(table, build.__doc__, deps, set(kinds)) for table in tables],
@@ -132,9 +148,10 @@ def monthly_asset(
             with open_warehouse(warehouse) as connection:
                 origins = provenance.origins(connection, settings)
                 outcomes: list[_Outcome] = []
-                for month in months:
-                    refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
-                    outcomes.append(_refresh_month(context, connection, month, settings, build, tables, all_checks, inputs, origins, refused))
+                with _prepared_ahead(connection, months, settings, *steps) as build_month:
+                    for month in months:
+                        refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
+                        outcomes.append(_refresh_month(context, connection, month, build_month, tables, all_checks, inputs, origins, refused))
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
@@ -148,6 +165,37 @@ def monthly_asset(
         return refresh
 
     return decorate
+
+
+def _as_prepared(_connection: duckdb.DuckDBPyConnection, _month: date, _settings: Settings, frames: Frames) -> Frames:
+    return frames
+
+
+@contextmanager
+def _prepared_ahead(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[date], settings: Settings, build: BuildMonth, prepare: PrepareMonth | None
+) -> Iterator[Callable[[date], Frames]]:
+    """The function that builds a month. While its caller writes the month, the next one is prepared, through a connection of its own."""
+    if prepare is None:
+        yield lambda month: build(connection, month, settings)
+        return
+
+    def work(month: date) -> Any:
+        with closing(connection.cursor()) as own:
+            return prepare(own, month, settings)
+
+    ((line_count,),) = connection.execute("select count(*) from raw.raw_transactions").fetchall()
+    follower = dict(pairwise(months)) if line_count <= _MOST_LINES_AHEAD else {}
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        under_way: dict[date, Future[Any]] = {}
+
+        def build_month(month: date) -> Frames:
+            prepared = (under_way.pop(month, None) or worker.submit(work, month)).result()
+            if following := follower.get(month):
+                under_way[following] = worker.submit(work, following)
+            return build(connection, month, settings, prepared)
+
+        yield build_month
 
 
 @dataclass(frozen=True)
@@ -173,8 +221,7 @@ def _refresh_month(
     context: dg.AssetExecutionContext,
     connection: duckdb.DuckDBPyConnection,
     month: date,
-    settings: Settings,
-    build: BuildMonth,
+    build: Callable[[date], Frames],
     tables: Sequence[Table],
     checks: Sequence[quality.Check],
     inputs: Sequence[order.Input],
@@ -194,7 +241,7 @@ def _refresh_month(
     frames: Frames = {}
     try:
         with transaction(connection):
-            frames = build(connection, month, settings)
+            frames = build(month)
             for table, frame in frames.items():
                 replace_month(connection, table, month, frame)
             results += [quality.run(connection, check, month) for check in checks]

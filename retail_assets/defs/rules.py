@@ -1,5 +1,6 @@
 """rules: which products are bought together, over the baskets of a trailing window. Mining and measures stand in `lib/baskets/`."""
 
+from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 
@@ -103,24 +104,18 @@ def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Sett
     return {"support_and_confidence": charts.support_and_confidence(rules, m.label(month)), "network": charts.network(rules, m.label(month))}
 
 
-@monthly_asset(
-    tables=[FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY],
-    deps=[until(key_of(TRANSACTIONS))],
-    checks=[supports_are_exact, measures_are_consistent, next_month_is_known_or_not, every_sold_product_has_recommendations],
-    kinds=frozenset({"numpy"}),
-    pictures={ASSOCIATION_RULES: _pictures},
-)
-def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
-    """Products bought together in the baskets of the trailing window that ends with the month.
+@dataclass(frozen=True)
+class _Mined:
+    """What the baskets of a window tell, and the baskets of the month and of the next one, in which it is looked up."""
 
-    A basket is one sale invoice with at least two products; web-shop batches are no baskets. An itemset is frequent when its count is at least
-    ceil(min_support * baskets), exactly, and at least `min_basket_count`. `expected_lift` is what basket sizes alone would give: judge a rule by
-    its distance from that, not from 1.
+    itemsets: pl.DataFrame
+    rules: pl.DataFrame
+    recommendations: pl.DataFrame
+    lines: pl.DataFrame
+    next_lines: pl.DataFrame
 
-    What rules and recommendations did in the next month is filled in from either side: a month looks itself up in the next one where that has
-    landed, and looks up the month before it in itself. So the months may be refreshed in any order and end the same. Nothing else in a snapshot
-    knows of later months.
-    """
+
+def _mine(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> _Mined:
     lines = _window_lines(connection, month, settings)
     basket_count = lines["basket_id"].n_unique()
     # One item further than asked, so that it is known of the longest itemsets too whether they are closed and maximal.
@@ -132,26 +127,53 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     kept = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
     names = product_names(connection, month)
     measured = baskets.rule_measures(baskets.mark_variants(baskets.mark_mirrors(kept), names), TABLE_MEASURES)
-    rules = measured.with_columns(_named(kept[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent"))
-    recommendations = baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"])
-
-    _look_up_the_month_before(connection, month)
     next_lines = _lines_of(connection, m.shift(month, 1))
-    frames = {
-        FREQUENT_ITEMSETS: itemsets.with_columns(
+    return _Mined(
+        itemsets.with_columns(
             pl.col("itemset").list.len().cast(pl.Int32).alias("item_count"), pl.lit(basket_count, pl.Int64).alias("total_basket_count")
         ),
-        ASSOCIATION_RULES: _looked_up(rules, next_lines),
-        PRODUCT_RECOMMENDATIONS: recommendations,
-        RECOMMENDATION_QUALITY: baskets.recommendation_quality(recommendations, _most_popular(itemsets), next_lines),
+        _looked_up(
+            measured.with_columns(_named(kept[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent")),
+            next_lines,
+        ),
+        baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"]),
+        _lines_of(connection, month),
+        next_lines,
+    )
+
+
+@monthly_asset(
+    tables=[FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY],
+    deps=[until(key_of(TRANSACTIONS))],
+    checks=[supports_are_exact, measures_are_consistent, next_month_is_known_or_not, every_sold_product_has_recommendations],
+    kinds=frozenset({"numpy"}),
+    prepare=_mine,
+    pictures={ASSOCIATION_RULES: _pictures},
+)
+def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, mined: _Mined) -> Frames:  # noqa: ARG001 - one signature
+    """Products bought together in the baskets of the trailing window that ends with the month.
+
+    A basket is one sale invoice with at least two products; web-shop batches are no baskets. An itemset is frequent when its count is at least
+    ceil(min_support * baskets), exactly, and at least `min_basket_count`. `expected_lift` is what basket sizes alone would give: judge a rule by
+    its distance from that, not from 1.
+
+    What rules and recommendations did in the next month is filled in from either side: a month looks itself up in the next one where that has
+    landed, and looks up the month before it in itself. So the months may be refreshed in any order and end the same. Nothing else in a snapshot
+    knows of later months.
+    """
+    _look_up_the_month_before(connection, month, mined.lines)
+    frames = {
+        FREQUENT_ITEMSETS: mined.itemsets,
+        ASSOCIATION_RULES: mined.rules,
+        PRODUCT_RECOMMENDATIONS: mined.recommendations,
+        RECOMMENDATION_QUALITY: baskets.recommendation_quality(mined.recommendations, _most_popular(mined.itemsets), mined.next_lines),
     }
     return {table: with_snapshot_month(frame, table, month) for table, frame in frames.items()}
 
 
-def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date) -> None:
-    """Fill in what the rules and recommendations of the month before, where they are there, did in this month."""
+def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date, lines: pl.DataFrame) -> None:
+    """Fill in what the rules and recommendations of the month before, where they are there, did in the baskets of this month."""
     previous = m.shift(month, -1)
-    lines = _lines_of(connection, month)
     rules = read_months(connection, ASSOCIATION_RULES, previous, previous)
     if rules.height:
         replace_month(connection, ASSOCIATION_RULES, previous, _looked_up(rules, lines))

@@ -122,6 +122,16 @@ def _draw_segments(connection: duckdb.DuckDBPyConnection, month: date, settings:
     }
 
 
+def _fit(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> segments.SegmentModel | None:
+    """The model of the month's own customers; none where there are no customers or the model of an earlier month is to be kept."""
+    rfm = read_months(connection, RFM_FEATURES, month, month)
+    return None if rfm.is_empty() or _is_to_keep(connection, month, settings) else _fit_to(rfm, settings)
+
+
+def _fit_to(rfm: pl.DataFrame, settings: Settings) -> segments.SegmentModel:
+    return segments.fit(rfm, seed=settings.seed, algorithm=settings.segment_algorithm, transform=settings.segment_transform)
+
+
 _MODEL_TABLES = (SEGMENT_MODEL, SEGMENT_CANDIDATES, SEGMENT_ALIGNMENT, SEGMENT_DRIFT, CUSTOMER_SEGMENTS, SEGMENT_PROFILES)
 
 
@@ -130,9 +140,10 @@ _MODEL_TABLES = (SEGMENT_MODEL, SEGMENT_CANDIDATES, SEGMENT_ALIGNMENT, SEGMENT_D
     deps=[until(key_of(RFM_FEATURES)), until(key_of(CUSTOMER_MONTHS)), until(key_of(TRANSACTIONS)), before(key_of(SEGMENT_MODEL), 1)],
     checks=[every_customer_has_one_segment, ids_keep_their_meaning, customers_are_those_of_the_fit],
     kinds=frozenset({"polars", "scikitlearn"}),
+    prepare=_fit,
     pictures={SEGMENT_MODEL: _draw_model, CUSTOMER_SEGMENTS: _draw_segments},
 )
-def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
+def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, fitted: segments.SegmentModel | None) -> Frames:
     """Segments on scaled features; k from 2 to 10 chosen by silhouette and bootstrap stability, every candidate's figures kept.
 
     Ids are aligned to the month before. Names, rules and explanations come from the profile of a segment against all customers of the month. A month
@@ -151,7 +162,7 @@ def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: 
         alignment = segments.Alignment(model.k, model.k, customer_count, share, share)
     else:
         fitted_month = month
-        model = segments.fit(rfm, seed=settings.seed, algorithm=settings.segment_algorithm, transform=settings.segment_transform)
+        model = fitted or _fit_to(rfm, settings)
         labels = segments.assign(model, rfm)
         if before_it:
             model, labels, alignment = segments.align(model, labels, before_it.model, before_it.labels)
@@ -194,18 +205,25 @@ class _Snapshot:
         return cls(segments.model_from_frame(stored), stored["fitted_month"].item(0), read_months(connection, CUSTOMER_SEGMENTS, month, month))
 
 
+def _is_to_keep(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> bool:
+    """Whether the month keeps the model of the month before, if that has one, instead of fitting its own."""
+    frozen = _frozen_month(settings)
+    return (frozen is not None and month > frozen) or (settings.segment_incomplete_month == "keep" and ends_early(connection, month))
+
+
 def _is_kept(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, before_it: _Snapshot | None) -> bool:
-    """Whether the month keeps the model of the month before instead of fitting its own."""
-    frozen = m.parse_range(settings.segment_frozen_month)[0] if settings.segment_frozen_month else None
-    if frozen and month > frozen:
-        if before_it is None or before_it.fitted_month > frozen:
-            raise dg.Failure(
-                f"RETAIL_SEGMENT_FROZEN_MONTH is {m.label(frozen)}, but the segments of {m.label(m.shift(month, -1))} do not come from its model. "
-                f"Refresh from {m.label(frozen)} on: `retail run --months {m.label(frozen)}:{m.label(month)}`.",
-                allow_retries=False,
-            )
-        return True
-    return before_it is not None and settings.segment_incomplete_month == "keep" and ends_early(connection, month)
+    frozen = _frozen_month(settings)
+    if frozen and month > frozen and (before_it is None or before_it.fitted_month > frozen):
+        raise dg.Failure(
+            f"RETAIL_SEGMENT_FROZEN_MONTH is {m.label(frozen)}, but the segments of {m.label(m.shift(month, -1))} do not come from its model. "
+            f"Refresh from {m.label(frozen)} on: `retail run --months {m.label(frozen)}:{m.label(month)}`.",
+            allow_retries=False,
+        )
+    return before_it is not None and _is_to_keep(connection, month, settings)
+
+
+def _frozen_month(settings: Settings) -> date | None:
+    return m.parse_range(settings.segment_frozen_month)[0] if settings.segment_frozen_month else None
 
 
 def _alignment_row(alignment: segments.Alignment | None, month: date) -> pl.DataFrame:
