@@ -1,7 +1,7 @@
 """Every benchmark in turn, as one page: what `make bench` prints, and with `--write` the committed page of results.
 
-Run: `make bench`, or `make bench FULL=1` for the sizes of the committed page (hours on a small machine). Each benchmark is a process of its own and can
-be run alone; what it measures stands in its first lines.
+Run: `make bench`, or `make bench FULL=1` for the sizes of the committed page (hours on a small machine). Each benchmark is a process of its own and
+can be run alone; what it measures stands in its first lines.
 """
 
 from __future__ import annotations

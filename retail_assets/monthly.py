@@ -248,8 +248,7 @@ def _refresh_month(
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
             quality.store(connection, results)
-            for table in tables:
-                provenance.note(connection, table.full_name, month, None if stale else origins.get(month))
+            provenance.note(connection, [table.full_name for table in tables], month, None if stale else origins.get(month))
     except _MonthBlockedError:
         with transaction(connection):
             quality.store(connection, results)

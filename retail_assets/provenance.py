@@ -7,7 +7,7 @@ writes a month, whichever run does it; a month whose inputs were stale while it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from typing import Final, NamedTuple
@@ -69,12 +69,15 @@ def built(connection: duckdb.DuckDBPyConnection) -> Built:
     return {(table, month): Origin(*origin) for table, month, *origin in rows}
 
 
-def note(connection: duckdb.DuckDBPyConnection, table_name: str, month: date, origin: Origin | None) -> None:
-    """Say what a month of a table was built from; None where that is unknown. Call it in the transaction that writes the month."""
-    key = {"table_name": table_name, "invoice_month": month}
-    connection.execute("delete from quality.built_months where table_name = $table_name and invoice_month = $invoice_month", key)
+def note(connection: duckdb.DuckDBPyConnection, table_names: Sequence[str], month: date, origin: Origin | None) -> None:
+    """Say what a month of some tables was built from; None where that is unknown. Call it in the transaction that writes the month."""
+    connection.execute(
+        "delete from quality.built_months where list_contains($table_names, table_name) and invoice_month = $invoice_month",
+        {"table_names": list(table_names), "invoice_month": month},
+    )
     if origin:
-        append(connection, BUILT_MONTHS, pl.DataFrame([{**key, **origin._asdict()}], schema=BUILT_MONTHS.polars_schema))
+        rows = [{"table_name": name, "invoice_month": month, **origin._asdict()} for name in table_names]
+        append(connection, BUILT_MONTHS, pl.DataFrame(rows, schema=BUILT_MONTHS.polars_schema))
 
 
 def stale_months(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Iterable[Table] = BUILT_TABLES) -> dict[date, list[str]]:
@@ -97,7 +100,7 @@ def note_publication(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     with transaction(connection):
         connection.execute("delete from quality.built_months where table_name = $published", {"published": PUBLISHED})
         for month, origin in origins(connection, settings).items():
-            note(connection, PUBLISHED, month, None if month in stale else origin)
+            note(connection, [PUBLISHED], month, None if month in stale else origin)
 
 
 def is_published(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:

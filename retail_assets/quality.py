@@ -138,12 +138,12 @@ def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> N
         for result in results
     ]
     frame = pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema)
-    for row in rows:
-        connection.execute(
-            "delete from quality.check_results "
-            "where table_name = $table_name and check_name = $check_name and invoice_month is not distinct from $invoice_month",
-            {name: row[name] for name in CHECK_RESULTS.key},
-        )
+    connection.register("new_results", frame)
+    connection.execute(
+        "delete from quality.check_results as kept using new_results where kept.table_name = new_results.table_name "
+        "and kept.check_name = new_results.check_name and kept.invoice_month is not distinct from new_results.invoice_month"
+    )
+    connection.unregister("new_results")
     append(connection, CHECK_RESULTS, frame)
 
 

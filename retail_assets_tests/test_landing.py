@@ -231,7 +231,7 @@ def test_when_the_last_month_is_gone_the_publication_and_the_month_that_looked_a
     land(connection, folder, FIRST)
     for month in (date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)):
         for table in ("core.returns", provenance.PUBLISHED):
-            provenance.note(connection, table, month, provenance.Origin("files", "settings", "0.0.1"))
+            provenance.note(connection, [table], month, provenance.Origin("files", "settings", "0.0.1"))
     land(connection, folder, SECOND)
     assert len(provenance.built(connection)) == 6, "a landing that takes no month away leaves all notes"
     (folder / "sales.csv").write_text(JANUARY)

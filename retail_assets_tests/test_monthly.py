@@ -1,7 +1,8 @@
 """An asset with months writes each month whole with its checks inside, and a month that a check refuses stays as it was."""
 
 import base64
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -62,6 +63,30 @@ def downstream() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(asset_key="downstream")
 
 
+steps: list[str] = []
+"""What the asset below does, in order."""
+march_is_prepared = threading.Event()
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> int:
+    steps.append(f"prepare {month:%m}")
+    if month.month not in line_counts:
+        raise ValueError(f"no line count for {month:%m}")
+    if month.month == 3:
+        march_is_prepared.set()
+    return line_counts[month.month]
+
+
+@monthly_asset(tables=[PRODUCT_NAMES], deps=[], prepare=prepare)
+def prepared(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, line_count: int) -> Frames:
+    """Writes February only when March has been prepared, or after ten seconds."""
+    if month.month == 2:
+        march_is_prepared.wait(10)
+    steps.append(f"build {month:%m}")
+    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_count, "unpriced_line_count": 0}
+    return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+
+
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(database=str(tmp_path / "retail.duckdb"))
@@ -73,10 +98,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def refresh(warehouse: Warehouse, instance: dg.DagsterInstance, first: str, last: str) -> dg.ExecuteInProcessResult:
+def refresh(
+    warehouse: Warehouse, instance: dg.DagsterInstance, first: str, last: str, assets: Sequence[dg.AssetsDefinition] = (counted, downstream)
+) -> dg.ExecuteInProcessResult:
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     resources = {"warehouse": warehouse, "settings": Settings()}
-    return dg.materialize([counted, downstream], instance=instance, resources=resources, tags=tags, raise_on_error=False)
+    return dg.materialize(assets, instance=instance, resources=resources, tags=tags, raise_on_error=False)
 
 
 def stored(warehouse: Warehouse) -> list[tuple[int, int]]:
@@ -96,6 +123,36 @@ def test_a_range_of_months_is_one_run_and_each_month_reports_its_rows(warehouse:
         if record.asset_materialization
     }
     assert reported == {"2011-01-01": 1, "2011-02-01": 1}
+
+
+def test_the_next_month_is_prepared_while_one_is_built(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({2: 3, 3: 5})
+    steps.clear()
+    march_is_prepared.clear()
+    assert refresh(warehouse, instance, "2011-02-01", "2011-03-01", [prepared]).success
+    assert steps == ["prepare 02", "prepare 03", "build 02", "build 03"]
+    assert stored(warehouse) == [(2, 3), (3, 5)]
+
+
+def test_in_a_large_shop_months_are_prepared_one_after_another(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retail_assets.monthly._MOST_LINES_AHEAD", -1)
+    line_counts.update({3: 5, 4: 7})
+    steps.clear()
+    assert refresh(warehouse, instance, "2011-03-01", "2011-04-01", [prepared]).success
+    assert steps == ["prepare 03", "build 03", "prepare 04", "build 04"]
+
+
+def test_what_fails_ahead_fails_in_its_own_month(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.clear()
+    line_counts.update({3: 5})
+    result = refresh(warehouse, instance, "2011-03-01", "2011-04-01", [prepared])
+    assert not result.success
+    [failure] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failure.error
+    assert "no line count for 04" in str(failure.error)
+    assert stored(warehouse) == [(3, 5)]
 
 
 def test_running_again_gives_the_same_rows(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:

@@ -43,7 +43,7 @@ def build(connection: duckdb.DuckDBPyConnection, months: Iterable[date]) -> None
     with transaction(connection):
         for month in months:
             for table in BUILT_TABLES:
-                note(connection, table.full_name, month, origins(connection, SETTINGS)[month])
+                note(connection, [table.full_name], month, origins(connection, SETTINGS)[month])
 
 
 def test_at_first_every_landed_month_is_pending(connection: duckdb.DuckDBPyConnection) -> None:
@@ -105,7 +105,7 @@ def test_a_first_month_that_is_gone_makes_every_other_pending(connection: duckdb
 def test_one_table_of_a_month_that_was_not_built_makes_the_month_pending(connection: duckdb.DuckDBPyConnection) -> None:
     land(connection, FIRST)
     build(connection, [DECEMBER, JANUARY, FEBRUARY])
-    note(connection, RETURNS.full_name, JANUARY, None)
+    note(connection, [RETURNS.full_name], JANUARY, None)
     assert stale_months(connection, SETTINGS) == {JANUARY: [RETURNS.full_name]}
     assert stale_months(connection, SETTINGS, [TRANSACTIONS]) == {}
     assert pending_months(connection, SETTINGS) == [JANUARY, FEBRUARY]

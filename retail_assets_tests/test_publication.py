@@ -201,9 +201,9 @@ def test_tables_that_an_upgrade_emptied_are_not_published_before_they_are_built_
     published = publish(connection, settings)
     origin = provenance.Origin("files", "settings", "0.0.1")
     for table in BUILT_TABLES:
-        provenance.note(connection, table.full_name, JANUARY, origin)
+        provenance.note(connection, [table.full_name], JANUARY, origin)
     publish(connection, settings, minutes=1)
-    provenance.note(connection, TRANSACTIONS.full_name, JANUARY, None)
+    provenance.note(connection, [TRANSACTIONS.full_name], JANUARY, None)
     with pytest.raises(PublicationRefusedError, match=r"No month of core\.transactions is built yet"):
         publish(connection, settings, minutes=2)
     assert publication.current(settings) != published.directory

@@ -119,7 +119,7 @@ def test_a_table_of_another_version_is_emptied_and_its_months_are_to_be_built_ag
     with warehouse.get_connection() as connection, transaction(connection):
         replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY, "A"))
         for table in (RETURNS, TRANSACTIONS):
-            provenance.note(connection, table.full_name, JANUARY, origin)
+            provenance.note(connection, [table.full_name], JANUARY, origin)
         connection.execute("drop table core.returns")
         connection.execute("create table core.returns as select 'C1/A' as return_id")
     with warehouse.get_connection() as connection:
