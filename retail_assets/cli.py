@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     rollback = commands.add_parser("rollback", parents=[at_home], help="put an earlier publication back")
     rollback.add_argument("--to", metavar="VERSION", help="name of the version (default: the one before the current)")
     rollback.set_defaults(command=_rollback)
+    verify = commands.add_parser("verify", parents=[at_home], help="compute the hash of every published table again")
+    verify.add_argument("--file", type=Path, metavar="FILE", help="published file to verify (default: the current one)")
+    verify.set_defaults(command=_verify)
     export = commands.add_parser("export", parents=[at_home], help="write published tables as Parquet or CSV")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; an earlier export in it is replaced")
     export.add_argument("--format", choices=("parquet", "csv"), default="parquet", help="Parquet by month, or CSV (default: %(default)s)")
@@ -243,6 +246,26 @@ def _rollback(options: argparse.Namespace) -> int:
         return _ATTENTION
     path = report.write(settings)
     print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
+    return _DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import duckdb  # noqa: PLC0415
+
+    from retail_assets import content_hash  # noqa: PLC0415
+
+    file = options.file or _settings(options).serving_dir / "retail.duckdb"
+    try:
+        compared = content_hash.compare(file)
+    except duckdb.Error as error:
+        _say(f"{file} is no published file that states hashes. `retail run` publishes one. ({error})")
+        return _ATTENTION
+    print("\n".join(f"{table.found}  {table.table_name}" for table in compared))  # noqa: T201
+    changed = [table.table_name for table in compared if not table.is_as_stated]
+    if changed:
+        _say(f"Not as published: {', '.join(changed)}. Something wrote into the file. `retail publish` makes it anew, `retail rollback` goes back.")
+        return _ATTENTION
+    _say(f"{len(compared)} tables are as published. The same input gives the same hashes on every machine.")
     return _DONE
 
 

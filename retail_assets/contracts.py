@@ -29,13 +29,17 @@ MONEY = "DECIMAL(18,4)"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: name, DuckDB type, the comment a BI tool shows, whether it may be null, and the `table.column` its values are looked up in."""
+    """A column: name, DuckDB type, the comment a BI tool shows, whether it may be null, and the `table.column` its values are looked up in.
+
+    `is_volatile` where it differs between runs on the same input, as a clock does: it is left out of the content hash of its table.
+    """
 
     name: str
     type: str
     comment: str
     nullable: bool = False
     references: str = ""
+    is_volatile: bool = False
 
     @property
     def polars_type(self) -> pl.DataType:
@@ -140,7 +144,7 @@ LANDED_FILES = Table(
         Column("months", "DATE[]", "First days of the months that have lines in the file."),
         Column("encoding", "VARCHAR", "Character encoding of a text file; several for an archive, null for xlsx and Parquet.", nullable=True),
         Column("date_format", "VARCHAR", "Date format decided from the whole column; several where parts of a file differ.", nullable=True),
-        Column("landed_at", "TIMESTAMP", "When the pipeline first saw this content under this name, in UTC."),
+        Column("landed_at", "TIMESTAMP", "When the pipeline first saw this content under this name, in UTC.", is_volatile=True),
     ),
 )
 

@@ -1,13 +1,14 @@
 """Which files count: what lies in the landing folder against what was landed before, by name and content.
 
 A content counts once, under the first name it came with. New content under a name replaces the old one. A file that was taken away after it landed
-still counts: emptying the folder is housekeeping, not a correction. How a file is read stands in `lib/parsing.py`.
+still counts: emptying the folder is housekeeping, not a correction. How a file is read stands in `lib/parsing/`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -23,12 +24,8 @@ from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, T
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
-READERS: Final[dict[str, parsing.Reader]] = {
-    **parsing.PLAIN_READERS,
-    **{f"{suffix}.gz": parsing.gunzipped(reader) for suffix, reader in parsing.PLAIN_READERS.items()},
-    ".zip": parsing.read_zip,
-}
-"""Kinds of file that are read, by suffix."""
+MOST_FILE_BYTES: Final = 2 * 1024**3
+"""A larger file is refused: it is read whole."""
 
 _LINES_PER_BATCH: Final = 500_000
 """Files are parsed together up to this many lines: few passes over many small files, bounded memory over large ones."""
@@ -91,8 +88,9 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
     wanted = {file.file_id: file for file in current if file.status == "landed" and file.file_id not in had_lines}
     outcomes: dict[str, LandedFile] = {}
     with transaction(connection):
-        for batch in _batches(landing_dir, wanted.values()):
-            outcomes |= _read_batch(connection, batch, date_order)
+        with parsing.SafeReader() as reader:
+            for batch in _batches(reader, landing_dir, wanted.values()):
+                outcomes |= _read_batch(connection, batch, date_order)
         after = tuple(
             replace(outcomes[file.file_id], file_name=file.file_name, status=_status(file, outcomes)) if file.file_id in outcomes else file
             for file in current
@@ -110,17 +108,25 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
 
 
 def find_files(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
-    """The files of the landing folder with hash and size, in the order of their names."""
-    return [
-        LandedFile(file_name=path.relative_to(landing_dir).as_posix(), file_id=_sha256(path), size_bytes=path.stat().st_size, landed_at=seen_at)
-        for path in _paths(landing_dir)
-    ]
+    """The files of the landing folder with hash and size, in the order of their names; those that cannot be opened too, to be refused later."""
+    found = []
+    for path in _paths(landing_dir):
+        # A name that is no UTF-8 is told with its bytes as `\\xff`.
+        name = os.fsencode(path.relative_to(landing_dir).as_posix()).decode("utf-8", "backslashreplace")
+        try:
+            _refuse_links_out(landing_dir, path)
+            found.append(LandedFile(name, _sha256(path), path.stat().st_size, seen_at))
+        except (parsing.RefusedFileError, OSError):
+            found.append(LandedFile(name, hashlib.sha256(f"unopened {name}".encode()).hexdigest(), 0, seen_at))
+    return found
 
 
 def fingerprint(landing_dir: Path) -> str:
     """A text that changes when a file of the landing folder comes, goes or changes, made without reading any: from names, sizes and times."""
     seen = [
-        (path.relative_to(landing_dir).as_posix(), status.st_size, status.st_mtime_ns) for path in _paths(landing_dir) for status in [path.stat()]
+        (path.relative_to(landing_dir).as_posix(), status.st_size, status.st_mtime_ns)
+        for path in _paths(landing_dir)
+        for status in [path.stat(follow_symlinks=False)]
     ]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16] if seen else ""
 
@@ -159,9 +165,26 @@ def write_months(path: Path, months: Iterable[date]) -> None:
 
 
 def _paths(landing_dir: Path) -> list[Path]:
+    """Files, and links whatever they lead to: a link to a folder is not followed, and must not be passed over in silence."""
     return sorted(
-        path for path in landing_dir.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
+        path
+        for path in landing_dir.rglob("*")
+        if (path.is_file() or path.is_symlink()) and not any(part.startswith(".") for part in path.relative_to(landing_dir).parts)
     )
+
+
+def _refuse_links_out(landing_dir: Path, path: Path) -> None:
+    """Who may put files into the folder, over SFTP say, must not have us read, and quote, what else there is on the machine."""
+    if not path.is_symlink():
+        return
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise parsing.RefusedFileError("It is a link that leads nowhere. Put the file itself into the folder.") from error
+    if not target.is_file() or not target.is_relative_to(landing_dir.resolve()):
+        raise parsing.RefusedFileError(
+            "It is a link that leads out of the landing folder, or to a folder. Put the file itself there, or set RETAIL_LANDING."
+        )
 
 
 def _sha256(path: Path) -> str:
@@ -216,11 +239,11 @@ class _Read:
     parts: tuple[parsing.Part, ...] = ()
 
 
-def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_Read]]:
+def _batches(reader: parsing.SafeReader, landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_Read]]:
     """Read files in order, handing them on whenever enough lines have come together."""
     batch: list[_Read] = []
     for file in files:
-        batch.append(_read_file(landing_dir, file))
+        batch.append(_read_file(reader, landing_dir, file))
         if sum(item.file.line_count for item in batch) >= _LINES_PER_BATCH:
             yield batch
             batch = []
@@ -228,20 +251,38 @@ def _batches(landing_dir: Path, files: Iterable[LandedFile]) -> Iterator[list[_R
         yield batch
 
 
-def _read_file(landing_dir: Path, file: LandedFile) -> _Read:
-    path = landing_dir / file.file_name
+def _read_file(reader: parsing.SafeReader, landing_dir: Path, file: LandedFile) -> _Read:
     try:
-        text = _reader(path.name)(path.read_bytes())
-    except (parsing.RefusedFileError, OSError) as error:
+        text = reader.read(file.file_name, _content(landing_dir, file))
+    except parsing.RefusedFileError as error:
         return _Read(replace(file, status="refused", reason=str(error)))
     return _Read(replace(file, encoding=text.encoding, line_count=sum(part.lines.height for part in text.parts)), text.parts)
 
 
-def _reader(name: str) -> parsing.Reader:
-    for suffix, reader in READERS.items():
-        if name.lower().endswith(suffix):
-            return reader
-    raise parsing.RefusedFileError(f"Files of the kind {Path(name).suffix or '(no suffix)'!r} are not read. Kinds that are: {', '.join(READERS)}.")
+def _content(landing_dir: Path, file: LandedFile) -> bytes:
+    """The content that the file was found with.
+
+    Raises:
+        RefusedFileError: It is not to be had. The reason holds no path of this machine: it is published.
+    """
+    path = landing_dir / file.file_name
+    parsing.suffix_of(file.file_name)
+    if file.size_bytes > MOST_FILE_BYTES:
+        raise parsing.RefusedFileError(
+            f"The file has {file.size_bytes / 1024**3:.1f} GiB. Land it in pieces of at most {MOST_FILE_BYTES // 1024**3} GiB."
+        )
+    _refuse_links_out(landing_dir, path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise parsing.RefusedFileError("It is not there any more, or its name is no UTF-8. Rename it, or land it again.") from error
+    except OSError as error:
+        raise parsing.RefusedFileError(f"It cannot be opened ({error.strerror}). Mend its rights, or land it again.") from error
+    if hashlib.sha256(content).hexdigest() != file.file_id:
+        raise parsing.RefusedFileError(
+            "It changed while it was read. It is read again with the next landing; move files into the folder when they are complete."
+        )
+    return content
 
 
 def _read_batch(connection: duckdb.DuckDBPyConnection, batch: list[_Read], date_order: parsing.DateOrder) -> dict[str, LandedFile]:

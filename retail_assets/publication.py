@@ -22,7 +22,7 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from retail_assets import dbt_models, provenance, quality
+from retail_assets import content_hash, dbt_models, provenance, quality
 from retail_assets import months as m
 from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, MONEY, PRODUCT_NAMES, TABLES, Column, Table
 from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
@@ -59,6 +59,10 @@ PUBLICATION = Table(
         Column("files_hash", "VARCHAR", "Changes when other file contents count: SHA-256 of their sorted SHA-256."),
         Column("raw_line_count", "BIGINT", "Raw lines in the file."),
         Column("raw_amount", MONEY, "Value of the raw lines in pounds sterling.", nullable=True),
+        Column(
+            "content_hash", "VARCHAR", "Changes when a row of the file does: SHA-256 of `content_hashes`. Equal on all machines for the same input."
+        ),
+        Column("content_hashes", "VARCHAR", "Hash of the rows of each table but this one, as JSON; `retail verify` computes them again."),
     ),
 )
 
@@ -76,6 +80,7 @@ DATA_DICTIONARY = Table(
         Column("data_type", "VARCHAR", "Type of the column in DuckDB."),
         Column("is_nullable", "BOOLEAN", "The column may be null."),
         Column("is_key", "BOOLEAN", "The column is part of the key: the columns that together identify a row."),
+        Column("is_hashed", "BOOLEAN", "The column counts in marts.publication.content_hashes: it follows from the input, as no clock does."),
         Column("looked_up_in", "VARCHAR", "Table and column of marts that holds each of its values; null where there is none.", nullable=True),
         Column("column_description", "VARCHAR", "What the column means, with its unit."),
     ),
@@ -225,13 +230,17 @@ def _build(
     _refuse_undeclared_columns(connection, copied)
     with _attached(connection, file):
         row_counts = {table.full_name: _copy(connection, table) for table in copied}
-        connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
-        connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id))
         described = [*copied, DATA_DICTIONARY, PUBLICATION]
         connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
         connection.register("described", _dictionary(described))
         connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
         connection.unregister("described")
+        hashes = {
+            table.full_name: content_hash.hash_table(connection, f"{_CATALOG}.{table.full_name}", content_hash.hashed_columns(table))
+            for table in (*copied, DATA_DICTIONARY)
+        }
+        connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
+        connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id) | _stated(hashes))
     return row_counts | {PUBLICATION.full_name: 1, DATA_DICTIONARY.full_name: sum(len(table.columns) for table in described)}
 
 
@@ -290,7 +299,9 @@ _PUBLICATION_ROW: Final = """
         (select count(*) from raw.landed_files where status = 'landed') as file_count,
         (select sha256(coalesce(string_agg(file_id, '' order by file_id), '')) from raw.landed_files where status = 'landed') as files_hash,
         count(*) as raw_line_count,
-        sum(amount) as raw_amount
+        sum(amount) as raw_amount,
+        $content_hash as content_hash,
+        $content_hashes as content_hashes
     from raw.raw_transactions
 """
 
@@ -305,6 +316,10 @@ def _provenance(settings: Settings, published_at: datetime, run_id: str) -> dict
         "seed": settings.seed,
         "run_id": run_id,
     }
+
+
+def _stated(hashes: dict[str, str]) -> dict[str, object]:
+    return {"content_hash": content_hash.combined(hashes), "content_hashes": content_hash.as_json(hashes)}
 
 
 def code_hash(root: Path = REPOSITORY) -> str:
@@ -328,6 +343,7 @@ def _dictionary(tables: Sequence[Table]) -> pl.DataFrame:
             column.type,
             column.nullable,
             column.name in table.key,
+            table != PUBLICATION and not column.is_volatile,
             f"marts.{column.references}" if column.references else None,
             column.comment,
         )

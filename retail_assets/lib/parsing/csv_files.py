@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import polars as pl
@@ -13,6 +15,14 @@ from retail_assets.lib.parsing.kinds import require_kind
 
 _SEPARATORS: Final = (",", ";", "\t")
 
+_LONGEST_HEADER: Final = 1_000_000
+"""Letters of a first line that is still looked at."""
+
+_PHYSICAL_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+
+_LINES_PER_PIECE: Final = 50_000
+"""Lines that are Python objects at a time: as such they take ten times the memory."""
+
 
 def read_csv(content: bytes) -> TextFile:
     """Read a CSV file of the family: UTF-8 (with or without BOM), UTF-16 with BOM, Windows-1252 or ISO-8859-1; comma, semicolon or tab.
@@ -21,7 +31,7 @@ def read_csv(content: bytes) -> TextFile:
     to its last field, and one with too few has nulls.
 
     Raises:
-        RefusedFileError: Empty, not text, or without the eight columns.
+        RefusedFileError: Empty, not text, without the eight columns, or with quotation marks that do not match.
     """
     text, encoding = _decode(content)
     if "\n" not in text:
@@ -49,6 +59,8 @@ def _decode(content: bytes) -> tuple[str, str]:
 
 
 def _read_header(header: str) -> tuple[str, list[str]]:
+    if len(header) > _LONGEST_HEADER:
+        raise RefusedFileError(f"The first line has {len(header):,} letters, so it is no header. Land the file with its header, one line per sale.")
     try:
         columns_by_separator = {separator: next(csv.reader([header], delimiter=separator), []) for separator in _SEPARATORS}
     except csv.Error as error:
@@ -59,8 +71,12 @@ def _read_header(header: str) -> tuple[str, list[str]]:
 
 def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | None:
     """The quick way, for files in which every physical line is one line of data; None where that does not hold."""
-    if not body.strip("\r\n"):
+    body = body.rstrip("\r\n")
+    if not body:
         return pl.DataFrame(schema=TEXT_SCHEMA)
+    # The library takes a blank line for a line of nulls, and a carriage return by itself for a letter.
+    if "\n\n" in body or "\n\r\n" in body or body.startswith(("\n", "\r\n")) or body.count("\r") != body.count("\r\n"):
+        return None
     try:
         lines = pl.read_csv(
             body.encode(),
@@ -72,8 +88,7 @@ def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | 
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    physical = body.count("\n") + (not body.endswith("\n"))
-    if lines.height != physical or lines.width != len(fields):
+    if lines.height != body.count("\n") + 1 or lines.width != len(fields):
         return None
     wanted = [pl.col(lines.columns[fields.index(field)]).alias(field) for field in FIELDS]
     return lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *wanted)
@@ -81,19 +96,28 @@ def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | 
 
 def _read_quoted(text: str, separator: str, fields: list[str]) -> pl.DataFrame:
     """The patient way, for files with line breaks in quotes, blank lines or lines of the wrong length."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    next(reader)
-    rows: list[dict[str, object]] = []
-    start = reader.line_num + 1
+    records = _records(text, separator, len(fields))
+    positions = [fields.index(field) for field in FIELDS]
+    pieces = [pl.DataFrame(schema=TEXT_SCHEMA)]
+    while piece := list(islice(records, _LINES_PER_PIECE)):
+        columns = ([values[at] or None if at < len(values) else None for _, values in piece] for at in positions)
+        pieces.append(pl.DataFrame([[line_no for line_no, _ in piece], *columns], schema=TEXT_SCHEMA))
+    return pl.concat(pieces)
+
+
+def _records(text: str, separator: str, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Each line that is not blank, with the number of the physical line that it starts on; surplus fields are joined to the last.
+
+    Strict: a quotation mark that is never closed would otherwise swallow the lines behind it.
+    """
+    reader = csv.reader((line.group() for line in _PHYSICAL_LINE.finditer(text)), delimiter=separator, strict=True)
+    start = 1
     try:
         for values in reader:
-            if values:
-                head, surplus = values[: len(fields)], values[len(fields) :]
-                if surplus:
-                    head[-1] = separator.join([head[-1], *surplus])
-                row = dict(zip(fields, head, strict=False))
-                rows.append({"line_no": start, **{field: row.get(field) or None for field in FIELDS}})
+            if values and start > 1:
+                yield start, [*values[: width - 1], separator.join(values[width - 1 :])] if len(values) > width else values
             start = reader.line_num + 1
     except csv.Error as error:
-        raise RefusedFileError(f"Line {start} cannot be split into fields ({error}). Mend the line, or land the file again.") from error
-    return pl.DataFrame(rows, schema=TEXT_SCHEMA)
+        raise RefusedFileError(
+            f"Line {start} cannot be split into fields ({error}). A quotation mark may be missing, or one too many. Mend it, or land the file again."
+        ) from error

@@ -41,6 +41,10 @@ _SPELLINGS: Final = {
 _FIELD_OF: Final = {re.sub(r"[^a-z]", "", spelling.lower()): field for field, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
+MOST_COLUMNS: Final = 1_000
+"""A file has eight columns that count and some beside them; every further one costs memory for every line."""
+
+
 class RefusedFileError(ValueError):
     """The file cannot be read as a whole. The message says why and what to do."""
 
@@ -91,8 +95,10 @@ def require_fields(columns: list[str]) -> list[str]:
     """Name the columns as `known_fields` does.
 
     Raises:
-        RefusedFileError: A field has no column, or two.
+        RefusedFileError: A field has no column, or two, or there are more columns than any file of sales has.
     """
+    if len(columns) > MOST_COLUMNS:
+        raise RefusedFileError(f"There are {len(columns):,} columns, and at most {MOST_COLUMNS:,} are read. Leave out what is not of the sale.")
     fields = known_fields(columns)
     if missing := [field for field in FIELDS if field not in fields]:
         raise RefusedFileError(_describe_missing(missing, columns))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from retail_assets.lib.parsing.fields import FIELDS, Part, RefusedFileError, TextFile, require_fields
 from retail_assets.lib.parsing.kinds import require_kind
+from retail_assets.lib.parsing.unpacking import Allowance
 
-MOST_LINES: Final = 50_000_000
+MOST_LINES: Final = 10_000_000
 """Equal values cost nothing in Parquet: a small file can hold more lines than fit in memory."""
+
+_LINES_PER_PIECE: Final = 100_000
+_CELL_BYTES: Final = 16
+"""What a cell takes beside its text."""
 
 _SHOWN_DECIMALS: Final = 9
 _LARGEST_ROUNDED: Final = 1e6
@@ -32,8 +39,7 @@ def read_parquet(content: bytes) -> TextFile:
     """
     require_kind(content, "parquet")
     try:
-        values = pl.DataFrame(_read_table(content))
-        lines = values.select(_as_text(field, dtype) for field, dtype in values.schema.items())
+        lines = pl.concat(_read_pieces(content))
     except RefusedFileError:
         raise
     except _READ_ERRORS as error:
@@ -43,18 +49,37 @@ def read_parquet(content: bytes) -> TextFile:
     return TextFile((Part(lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *FIELDS)),))
 
 
-def _read_table(content: bytes) -> pa.Table:
-    """The eight columns under the names of their fields."""
-    with parquet.ParquetFile(pa.BufferReader(content)) as file:
-        if file.metadata.num_rows > MOST_LINES:
-            raise RefusedFileError(f"The file says it holds {file.metadata.num_rows:,} lines. Land it in pieces of at most {MOST_LINES:,}.")
-        columns = list(file.schema_arrow.names)
-        fields = require_fields(columns)
-        table = file.read(columns=[columns[fields.index(field)] for field in FIELDS])
-    table = table.rename_columns([fields[columns.index(name)] for name in table.column_names])
-    # Text that is no UTF-8 would otherwise surface far from here.
-    table.validate(full=True)
-    return table
+def _read_pieces(content: bytes) -> Iterator[pl.DataFrame]:
+    """The eight columns as text, some lines at a time: equal texts are stored once in the file, and once per line in memory."""
+    allowance = Allowance(len(content))
+    source = pa.BufferReader(content)
+    metadata = parquet.read_metadata(source)
+    if metadata.num_rows > MOST_LINES:
+        raise RefusedFileError(f"The file says it holds {metadata.num_rows:,} lines. Land it in pieces of at most {MOST_LINES:,}.")
+    schema = metadata.schema.to_arrow_schema()
+    fields = dict(zip(schema.names, require_fields(schema.names), strict=True))
+    columns = [name for name, field in fields.items() if field in FIELDS]
+    texts = [name for name in columns if pa.types.is_string(schema.field(name).type) or pa.types.is_binary(schema.field(name).type)]
+    yield _as_lines(schema.empty_table().select(columns), fields)
+    with parquet.ParquetFile(source, read_dictionary=texts) as file:
+        for piece in file.iter_batches(_LINES_PER_PIECE, columns=columns):
+            # Text that is no UTF-8 would otherwise surface far from here.
+            piece.validate(full=True)
+            allowance.spend(sum(map(_unpacked_bytes, piece.columns)))
+            yield _as_lines(pa.Table.from_batches([piece]), fields)
+
+
+def _unpacked_bytes(column: pa.Array) -> int:
+    """What the text of a column takes once it is written out for every line."""
+    cells = _CELL_BYTES * len(column)
+    if not pa.types.is_dictionary(column.type):
+        return cells
+    return cells + int(pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
+
+
+def _as_lines(table: pa.Table, fields: dict[str, str]) -> pl.DataFrame:
+    values = pl.DataFrame(table.rename_columns([fields[name] for name in table.column_names]))
+    return values.select(_as_text(field, dtype) for field, dtype in values.schema.items()).select(FIELDS)
 
 
 def _as_text(field: str, dtype: pl.DataType) -> pl.Expr:

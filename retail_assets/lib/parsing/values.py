@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import polars as pl
@@ -24,8 +24,11 @@ _DATE_FORMATS: Final[dict[str, tuple[DateOrder, tuple[str, ...]]]] = {
     ),
 }
 _COMMONEST_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
-_EARLIEST_YEAR: Final = 1900
-"""A four-digit year is asked for, but `10` is taken for the year 10: such a reading is none."""
+_YEARS: Final = (2000, 2099)
+"""Another year is a typing error, or `10` taken for the year 10: such a reading is none. Every month up to such a date would be a partition."""
+
+_FARTHEST: Final = timedelta(days=3653)
+"""So is a date ten years away from the middle of its file."""
 
 _EXCEL_SERIAL: Final = "excel serial"
 _EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - local shop time has no zone
@@ -65,13 +68,14 @@ def parse_lines(lines: pl.DataFrame, date_order: DateOrder = "auto") -> ParsedFi
         date_order: How to read dates that could be read in two ways; `auto` decides per file from the whole column. Dates that start with the year,
             such as those of sheets and Parquet files, and Excel serial numbers are read under every setting.
 
-    Unreadable numbers and dates become null. A line without a readable date belongs to the month of the line before it in its file (or of the first
-    dated line after it), so that every line has a month. A file whose dates can be read in two ways is refused, and so is one with mostly unreadable
-    dates.
+    Unreadable numbers and dates become null, and so do dates before 2000, after 2099, or ten years away from the middle of their file. A line without
+    a readable date belongs to the month of the line before it in its file (or of the first dated line after it), so that every line has a month. A
+    file whose dates can be read in two ways is refused, and so is one with mostly unreadable dates.
     """
     dated, date_formats, refused = _parse_dates(lines, date_order)
     parsed = (
         dated.filter(pl.col("file_id").is_in(list(date_formats)))
+        .with_columns(_near_the_others())
         .with_columns(_quantity(), _unit_price())
         .with_columns(_amount())
         .with_columns(invoice_month=pl.col("parsed_invoiced_at").dt.date().dt.truncate("1mo"))
@@ -101,10 +105,15 @@ def _parse_dates(lines: pl.DataFrame, date_order: DateOrder) -> tuple[pl.DataFra
     return pl.concat(pieces), decided, refused
 
 
+def _near_the_others() -> pl.Expr:
+    at = pl.col("parsed_invoiced_at")
+    return pl.when((at - at.median().over("file_id")).abs() <= _FARTHEST).then(at).alias("parsed_invoiced_at")
+
+
 def _datetime(formats: tuple[str, ...]) -> pl.Expr:
     text = pl.col("invoice_date").str.strip_chars()
     readings = (text.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in formats)
-    return pl.coalesce(pl.when(reading.dt.year() >= _EARLIEST_YEAR).then(reading) for reading in readings)
+    return pl.coalesce(pl.when(reading.dt.year().is_between(*_YEARS)).then(reading) for reading in readings)
 
 
 def _decide_dates(lines: pl.DataFrame, allowed: dict[str, tuple[str, ...]]) -> tuple[str, pl.Series]:
