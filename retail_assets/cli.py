@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from retail_assets import months as m
 from retail_assets.settings import Settings, SettingsError
+from retail_assets.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from retail_assets.landing import LandingReport
@@ -202,7 +203,6 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _recommend(options: argparse.Namespace) -> int:
     from retail_assets import lookup, publication  # noqa: PLC0415
-    from retail_assets.summary import printable  # noqa: PLC0415
 
     try:
         found = lookup.recommend(_settings(options), options.codes, options.month, options.shown)
@@ -304,13 +304,14 @@ def _home(options: argparse.Namespace) -> int:
 def _refusals(report: LandingReport) -> list[str]:
     if not report.refused:
         return []
-    return [f"{len(report.refused)} files were refused; the others were used:", *(f"  {file.file_name}: {file.reason}" for file in report.refused)]
+    return [
+        f"{len(report.refused)} files were refused; the others were used:",
+        *(f"  {one_line(f'{file.file_name}: {file.reason}')}" for file in report.refused),
+    ]
 
 
 def _say(*lines: str) -> None:
     """Lines for people, on stderr, with nothing in them that a terminal would act on."""
-    from retail_assets.summary import printable  # noqa: PLC0415
-
     print(printable("\n".join(lines)), file=sys.stderr)  # noqa: T201
 
 

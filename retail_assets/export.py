@@ -38,6 +38,9 @@ OWASP, CSV Injection (https://owasp.org/www-community/attacks/CSV_Injection), an
 forms are read as the ASCII ones by spreadsheets in some languages.
 """
 
+TERMINAL_CONTROLS: Final = r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]"
+"""What a terminal acts on when the file is shown in one; tabs and line breaks stay."""
+
 
 class ExportError(ValueError):
     """What was asked for cannot be exported; the message says what can."""
@@ -140,6 +143,7 @@ def _is_text(column_type: str) -> bool:
 
 
 def _safe(text: str) -> str:
-    """SQL that puts an apostrophe before a text that a spreadsheet might run."""
+    """SQL that puts an apostrophe before a text that a spreadsheet might run, and takes out what a terminal might."""
     starts = ", ".join(f"chr({ord(start)})" for start in FORMULA_STARTS)
-    return f"case when left({text}, 1) in ({starts}) then chr(39) || {text} else {text} end"
+    shown = f"regexp_replace({text}, '{TERMINAL_CONTROLS}', '\N{REPLACEMENT CHARACTER}', 'g')"
+    return f"case when left({text}, 1) in ({starts}) then chr(39) || {shown} else {shown} end"

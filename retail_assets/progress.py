@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from retail_assets.terminal import printable
+
 _OUR_LEVELS = (logging.INFO, logging.WARNING)
 _CHATTY_STEPS = ("dbt_models",)
 """Steps whose own lines are for logs, not for people."""
@@ -38,7 +40,7 @@ class ProgressHandler(logging.Handler):
             seconds = time.monotonic() - self._started.get(step, time.monotonic())
             self._console.print(f"  [{'green' if kind == _ENDED else 'red'}]{'done' if kind == _ENDED else 'failed'}[/] in {seconds:.1f} s")
         elif kind is None and step and record.levelno in _OUR_LEVELS and step in self._started and step not in _CHATTY_STEPS:
-            self._console.print(Text("  " + str(meta.get("orig_message") or record.getMessage()).replace("\x1b", "")), soft_wrap=True)
+            self._console.print(Text("  " + printable(str(meta.get("orig_message") or record.getMessage()))), soft_wrap=True)
 
 
 def _readable(step: str) -> str:

@@ -11,6 +11,7 @@ import duckdb
 from retail_assets import months as m
 from retail_assets import publication
 from retail_assets.settings import Settings
+from retail_assets.terminal import printable
 
 _LINES: Final = """
     select
@@ -86,8 +87,3 @@ def _block(title: str, lines: list[str]) -> str:
 
 def _rule(antecedent: str, consequent: str, baskets: int, confidence: float, lift: float, expected: float) -> str:
     return f"{antecedent} => {consequent}: {baskets:,} baskets, confidence {confidence:.0%}, lift {lift:.1f} (basket sizes alone: {expected:.1f})"
-
-
-def printable(text: str) -> str:
-    """The text without anything that a terminal would act on: names of products and files are whatever users bring."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

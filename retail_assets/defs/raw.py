@@ -13,6 +13,7 @@ from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, R
 from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, monthly_asset, table_spec
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
+from retail_assets.terminal import one_line
 from retail_assets.warehouse import Warehouse, read, transaction
 
 PENDING_MONTHS = "pending_months"
@@ -61,7 +62,7 @@ def landing_assets(
         pending = provenance.pending_months(connection, settings)
     landing.write_months(settings.months_path, report.months)
     for file in report.refused:
-        context.log.warning("refused %s: %s", file.file_name, file.reason)
+        context.log.warning("refused %s", one_line(f"{file.file_name}: {file.reason}"))
     yield dg.AssetCheckResult(
         passed=checked.is_passed,
         asset_key=key_of(LANDED_FILES),

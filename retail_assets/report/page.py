@@ -15,7 +15,7 @@ import duckdb
 from retail_assets.publication import FILE_NAME
 from retail_assets.report import charts, sentences, texts
 from retail_assets.report.figures import Figures, ReportError, read_figures
-from retail_assets.summary import printable
+from retail_assets.terminal import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

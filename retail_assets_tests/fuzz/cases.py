@@ -173,20 +173,20 @@ def damage(rng: random.Random, content: bytes) -> bytes:
 def _text_file(rng: random.Random) -> tuple[str, bytes, str]:
     header: list[str] = list(HEADER)
     lines = rows(rng, rng.choice((1, 3, 12, 40)))
-    separator, end = rng.choice((",", ",", ";", "\t", "|")), rng.choice(("\n", "\n", "\r\n", "\r"))
+    separator, end = rng.choices((",", ";", "\t", "|"), weights=(6, 3, 2, 1))[0], rng.choice(("\n", "\n", "\r\n", "\r"))
     story: list[str] = []
-    for _ in range(rng.choice((0, 1, 1, 2, 3))):
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
         change = rng.choice(_TABLE_CHANGES)
         change(rng, header, lines)
         story.append(change.__name__)
     text = csv_text(lines, header, separator, end)
-    for _ in range(rng.choice((0, 1, 1, 2))):
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
         spoil = rng.choice(_TEXT_CHANGES)
         text = spoil(rng, text)
         story.append(spoil.__name__)
     encoding = rng.choices(("utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-32"), weights=(12, 2, 3, 2, 1, 1))[0]
     content = text.encode(encoding, "replace")
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         content = damage(rng, content)
         story.append("damage")
     return rng.choice((".csv", ".csv", ".CSV", ".tsv", ".txt")), content, f"{encoding} text: {', '.join(story) or 'as it is'}"

@@ -10,7 +10,16 @@ from typing import Final
 
 import polars as pl
 
-from retail_assets.lib.parsing.fields import FIELDS, TEXT_SCHEMA, Part, RefusedFileError, TextFile, known_fields, require_fields
+from retail_assets.lib.parsing.fields import (
+    FIELDS,
+    TEXT_SCHEMA,
+    Part,
+    RefusedFileError,
+    TextFile,
+    known_fields,
+    refuse_too_many_lines,
+    require_fields,
+)
 from retail_assets.lib.parsing.kinds import require_kind
 
 _SEPARATORS: Final = (",", ";", "\t")
@@ -19,6 +28,8 @@ _LONGEST_HEADER: Final = 1_000_000
 """Letters of a first line that is still looked at."""
 
 _PHYSICAL_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+
+_MANY_LINES: Final = 50_000
 
 _LINES_PER_PIECE: Final = 50_000
 """Lines that are Python objects at a time: as such they take ten times the memory."""
@@ -36,8 +47,10 @@ def read_csv(content: bytes) -> TextFile:
     text, encoding = _decode(content)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as Excel for the Macintosh writes lines
+    refuse_too_many_lines(text.count("\n"))
     header, _, body = text.partition("\n")
     separator, fields = _read_header(header.rstrip("\r"))
+    _refuse_short_lines(body, separator, len(fields))
     lines = _read_plain(body, separator, fields)
     if lines is None:
         lines = _read_quoted(text, separator, fields)
@@ -67,6 +80,16 @@ def _read_header(header: str) -> tuple[str, list[str]]:
         raise RefusedFileError(f"The first line cannot be split into column names ({error}). Land the file with its header.") from error
     separator, columns = max(columns_by_separator.items(), key=lambda item: (len(set(FIELDS) & set(known_fields(item[1]))), len(item[1])))
     return separator, require_fields(columns)
+
+
+def _refuse_short_lines(body: str, separator: str, width: int) -> None:
+    """A few lines that are too short are kept, and go to quarantine; where there are very many, the file is something else, and takes much memory."""
+    line_count = body.count("\n") + 1
+    fields_per_line = body.count(separator) / line_count + 1
+    if line_count > _MANY_LINES and fields_per_line < width / 2:
+        raise RefusedFileError(
+            f"Its {line_count:,} lines have {fields_per_line:.1f} fields on average, and the header has {width}. Land the file again, complete."
+        )
 
 
 def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | None:

@@ -44,6 +44,9 @@ _FIELD_OF: Final = {re.sub(r"[^a-z]", "", spelling.lower()): field for field, sp
 MOST_COLUMNS: Final = 1_000
 """A file has eight columns that count and some beside them; every further one costs memory for every line."""
 
+MOST_LINES: Final = 10_000_000
+"""A line takes some 700 bytes while it is read, however short it is: empty lines in text, equal ones in Parquet cost next to nothing in the file."""
+
 
 class RefusedFileError(ValueError):
     """The file cannot be read as a whole. The message says why and what to do."""
@@ -84,6 +87,12 @@ def numbered_on(parts: Iterable[Part]) -> tuple[Part, ...]:
         numbered.append(replace(part, lines=part.lines.with_columns(pl.col("line_no") + last)))
         last += int(part.lines.item(-1, "line_no"))
     return tuple(numbered)
+
+
+def refuse_too_many_lines(line_count: int) -> None:
+    """Raise RefusedFileError for a file of more lines than are read at once."""
+    if line_count > MOST_LINES:
+        raise RefusedFileError(f"The file holds {line_count:,} lines. Land it in pieces of at most {MOST_LINES:,}.")
 
 
 def known_fields(columns: Iterable[str]) -> list[str]:

@@ -10,12 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from retail_assets.lib.parsing.fields import FIELDS, Part, RefusedFileError, TextFile, require_fields
+from retail_assets.lib.parsing.fields import FIELDS, Part, RefusedFileError, TextFile, refuse_too_many_lines, require_fields
 from retail_assets.lib.parsing.kinds import require_kind
 from retail_assets.lib.parsing.unpacking import Allowance
-
-MOST_LINES: Final = 10_000_000
-"""Equal values cost nothing in Parquet: a small file can hold more lines than fit in memory."""
 
 _LINES_PER_PIECE: Final = 100_000
 _CELL_BYTES: Final = 16
@@ -54,8 +51,7 @@ def _read_pieces(content: bytes) -> Iterator[pl.DataFrame]:
     allowance = Allowance(len(content))
     source = pa.BufferReader(content)
     metadata = parquet.read_metadata(source)
-    if metadata.num_rows > MOST_LINES:
-        raise RefusedFileError(f"The file says it holds {metadata.num_rows:,} lines. Land it in pieces of at most {MOST_LINES:,}.")
+    refuse_too_many_lines(metadata.num_rows)
     schema = metadata.schema.to_arrow_schema()
     fields = dict(zip(schema.names, require_fields(schema.names), strict=True))
     columns = [name for name, field in fields.items() if field in FIELDS]
