@@ -7,7 +7,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS ?= never
 export DO_NOT_TRACK = 1
 
-.PHONY: help run test test-all lint docs dev
+.PHONY: help run test test-all lint audit fuzz docs dev
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -27,6 +27,12 @@ lint: $(SYNCED) ## linters, formatters, types, definitions, generated files
 	.venv/bin/sqlfluff lint --config dbt_sql/.sqlfluff dbt_sql
 	.venv/bin/python -m retail_assets.documents --check
 	DAGSTER_HOME="$$(.venv/bin/retail home)" VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
+
+audit: $(SYNCED) ## known vulnerabilities of the locked dependencies (where the network allows), licences
+	.venv/bin/python .ci/audit.py $(UV)
+
+fuzz: $(SYNCED) ## land thousands of damaged and hostile files, and count every line
+	.venv/bin/python -m retail_assets_tests.fuzz --cases 10000 --seed 1
 
 docs: $(SYNCED) ## write the files that are generated from the contracts
 	.venv/bin/python -m retail_assets.documents

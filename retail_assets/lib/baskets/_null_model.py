@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MARGIN_TOLERANCE = 1e-9
 """Largest relative difference between a margin of the fitted model and the observed one."""
 MAX_ITERATIONS = 200
+SIGNIFICANT_DIGITS = 6
+"""Of what is returned. The model is fitted to nine, of which the last ones depend on processor and threads (measured: from the eleventh on)."""
+
 NEAR_MEAN = 1e-4
 """Saddlepoints closer to zero than this take the limit of the tail formula, which loses its digits there."""
 
@@ -90,9 +93,8 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
 
 def _with_results(rules: pl.DataFrame, expected_lift: Floats, p_value: Floats) -> pl.DataFrame:
     return rules.with_columns(
-        pl.Series("expected_lift", expected_lift, dtype=pl.Float64),
-        pl.Series("p_value", p_value, dtype=pl.Float64),
-        pl.Series("q_value", false_discovery_rates(p_value), dtype=pl.Float64),
+        pl.Series(name, values, dtype=pl.Float64).round_sig_figs(SIGNIFICANT_DIGITS)
+        for name, values in (("expected_lift", expected_lift), ("p_value", p_value), ("q_value", false_discovery_rates(p_value)))
     )
 
 

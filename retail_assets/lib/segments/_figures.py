@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from retail_assets.lib.segments._model import contrast
 
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
     from retail_assets.lib.segments._model import Centers, Floats, Ints
 
+_SIGNIFICANT_DIGITS: Final = 9
+
 _BLOCK: Final = 256
 """Rows of the distance matrix held at a time: of 5,000 customers, 10 MB instead of 200."""
 
 
 def figures(points: Floats, centers: Mapping[int, Centers], stability: Mapping[int, float], max_customers_silhouette: int, seed: int) -> pl.DataFrame:
-    """Rows of segments.segment_candidates, but for what was chosen: one per k, in the order given."""
+    """Rows of segments.segment_candidates, but for what was chosen: one per k, in the order given, to nine significant digits.
+
+    The last of sixteen depend on the processor.
+    """
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score  # noqa: PLC0415
 
     labelings = {k: found.nearest(points)[0] for k, found in centers.items()}
@@ -41,7 +47,7 @@ def figures(points: Floats, centers: Mapping[int, Centers], stability: Mapping[i
             }
             for (k, labels), silhouette in zip(labelings.items(), silhouettes, strict=True)
         ]
-    )
+    ).with_columns(selectors.float().round_sig_figs(_SIGNIFICANT_DIGITS))
 
 
 def single_segment_figures(points: Floats) -> pl.DataFrame:
