@@ -103,7 +103,7 @@ def _write(path: Path, rows: list[list[str]]) -> None:
 def test_every_hostile_file_that_can_be_read_lands_and_the_others_are_refused_by_name(home: Home) -> None:
     assert home.done.returncode == 1, "files were refused"
     assert "Traceback" not in home.done.stderr
-    statuses = dict(home.query("select file_name, status from raw.landed_files"))  # type: ignore[arg-type]
+    statuses = {str(name): status for name, status in home.query("select file_name, status from raw.landed_files")}
     assert {name: statuses[name] for name in NAMES} == dict.fromkeys(NAMES, "landed")
     assert {name for name, status in statuses.items() if status == "refused"} == {
         "\x1b[2Jrefused\n0 files were refused.csv", "passwd.csv", "loop.csv", "\\xff\\xfe.csv"

@@ -31,6 +31,8 @@ _PHYSICAL_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 _MANY_LINES: Final = 50_000
 
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
+
 _LINES_PER_PIECE: Final = 50_000
 """Lines that are Python objects at a time: as such they take ten times the memory."""
 
@@ -47,10 +49,12 @@ def read_csv(content: bytes) -> TextFile:
     text, encoding = _decode(content)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as Excel for the Macintosh writes lines
-    refuse_too_many_lines(text.count("\n"))
+    line_count = text.count("\n")
+    refuse_too_many_lines(line_count)
     header, _, body = text.partition("\n")
     separator, fields = _read_header(header.rstrip("\r"))
-    _refuse_short_lines(body, separator, len(fields))
+    if line_count > _MANY_LINES:
+        _refuse_short_lines(body.count(separator) / line_count + 1, line_count, len(fields))
     lines = _read_plain(body, separator, fields)
     if lines is None:
         lines = _read_quoted(text, separator, fields)
@@ -82,11 +86,9 @@ def _read_header(header: str) -> tuple[str, list[str]]:
     return separator, require_fields(columns)
 
 
-def _refuse_short_lines(body: str, separator: str, width: int) -> None:
+def _refuse_short_lines(fields_per_line: float, line_count: int, width: int) -> None:
     """A few lines that are too short are kept, and go to quarantine; where there are very many, the file is something else, and takes much memory."""
-    line_count = body.count("\n") + 1
-    fields_per_line = body.count(separator) / line_count + 1
-    if line_count > _MANY_LINES and fields_per_line < width / 2:
+    if fields_per_line < width / 2:
         raise RefusedFileError(
             f"Its {line_count:,} lines have {fields_per_line:.1f} fields on average, and the header has {width}. Land the file again, complete."
         )
@@ -98,7 +100,7 @@ def _read_plain(body: str, separator: str, fields: list[str]) -> pl.DataFrame | 
     if not body:
         return pl.DataFrame(schema=TEXT_SCHEMA)
     # The library takes a blank line for a line of nulls, and a carriage return by itself for a letter.
-    if "\n\n" in body or "\n\r\n" in body or body.startswith(("\n", "\r\n")) or body.count("\r") != body.count("\r\n"):
+    if "\n\n" in body or "\n\r\n" in body or body.startswith(("\n", "\r\n")) or ("\r" in body and _LONE_RETURN.search(body)):
         return None
     try:
         lines = pl.read_csv(

@@ -73,9 +73,9 @@ def parse_lines(lines: pl.DataFrame, date_order: DateOrder = "auto") -> ParsedFi
     file whose dates can be read in two ways is refused, and so is one with mostly unreadable dates.
     """
     dated, date_formats, refused = _parse_dates(lines, date_order)
+    dated = _without_far_dates(dated)
     parsed = (
         dated.filter(pl.col("file_id").is_in(list(date_formats)))
-        .with_columns(_near_the_others())
         .with_columns(_quantity(), _unit_price())
         .with_columns(_amount())
         .with_columns(invoice_month=pl.col("parsed_invoiced_at").dt.date().dt.truncate("1mo"))
@@ -105,9 +105,11 @@ def _parse_dates(lines: pl.DataFrame, date_order: DateOrder) -> tuple[pl.DataFra
     return pl.concat(pieces), decided, refused
 
 
-def _near_the_others() -> pl.Expr:
+def _without_far_dates(dated: pl.DataFrame) -> pl.DataFrame:
     at = pl.col("parsed_invoiced_at")
-    return pl.when((at - at.median().over("file_id")).abs() <= _FARTHEST).then(at).alias("parsed_invoiced_at")
+    if not dated.select(is_wide=(at.max() - at.min()) > _FARTHEST)["is_wide"].any():
+        return dated
+    return dated.with_columns(pl.when((at - at.median().over("file_id")).abs() <= _FARTHEST).then(at).alias("parsed_invoiced_at"))
 
 
 def _datetime(formats: tuple[str, ...]) -> pl.Expr:
