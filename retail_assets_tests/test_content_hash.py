@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from retail_assets import content_hash
 from retail_assets.cli import main
 from retail_assets.contracts import LANDED_FILES, TABLES, Column, Table
 from retail_assets.publication import DATA_DICTIONARY, published_tables
+from retail_assets.settings import REPOSITORY
 from retail_assets.warehouse import create_statement
 
 COLUMNS = [
@@ -61,6 +63,15 @@ def test_the_hash_is_what_its_definition_says() -> None:
     for rows in ([], [ROW], [ROW, ROW], [ROW, OTHER]):
         assert hash_of(rows) == by_hand(rows)
     assert hash_of([]) == "0" * 32
+
+
+def test_the_sql_of_the_docs_gives_the_same() -> None:
+    [section] = re.findall(r"## Is it the same data\?(.*?)\n## ", (REPOSITORY / "docs" / "bi.md").read_text(encoding="utf-8"), re.DOTALL)
+    [sql] = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    with duckdb.connect() as connection:
+        connection.execute("create table example as select * from (values ('a', 1), ('b', 2)) as _(table_name, row_count)")
+        expected = content_hash.hash_table(connection, "example", [("table_name", "VARCHAR"), ("row_count", "INTEGER")])
+        assert connection.execute(sql).fetchall() == [(expected,)]
 
 
 _CELLS: st.SearchStrategy[Row] = st.tuples(
