@@ -7,10 +7,10 @@ import urllib.request
 from typing import Final
 
 import dagster as dg
-import duckdb
 
+from retail_assets import remedies
 from retail_assets.settings import Settings
-from retail_assets.warehouse import ContractError, WarehouseBusyError
+from retail_assets.warehouse import ContractError
 
 HANDBOOK: Final = "docs/operations.md"
 
@@ -35,12 +35,10 @@ def remedy(error: BaseException | None) -> str:
         return str(error.description)
     if isinstance(error, dg.RetryRequested):
         error = error.__cause__ or error
-    if isinstance(error, WarehouseBusyError):
-        return str(error)
     if isinstance(error, ContractError):
         return f"{error}. A fault of the code: nothing was written. Report it with the month."
-    if isinstance(error, (duckdb.IOException, OSError)) and "space" in str(error):
-        return f"The disk is full; what stood in the warehouse and what is published are as they were. Make room, then run again. ({error})"
+    if error and (advice := remedies.advice(error)):
+        return advice
     return (
         f"{type(error).__name__}: {error}. No month is half written, and readers keep the last publication. Run it again; should it fail again, see "
         f"{HANDBOOK} and report the log of the run."

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retail_assets import months as m
+from retail_assets import remedies
 from retail_assets.settings import Settings, SettingsError
 from retail_assets.terminal import one_line, printable
 
@@ -34,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except SettingsError as error:
         parser.error(str(error))
+    except Exception as error:
+        # What people can mend is told in words; anything else is a fault of ours, and its traceback is wanted.
+        if (advice := remedies.advice(error)) is None:
+            raise
+        _say(advice)
+        return _ATTENTION
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,17 +131,20 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from retail_assets import run_lock  # noqa: PLC0415
+
+    settings = _settings(options)
+    with run_lock.held(settings, "retail run", _say) as was_killed:
+        return _refresh(options, settings, was_killed=was_killed)
+
+
+def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: bool) -> int:
     from retail_assets import pipeline, summary  # noqa: PLC0415
-    from retail_assets.warehouse import WarehouseBusyError  # noqa: PLC0415
+    from retail_assets import report as page  # noqa: PLC0415
 
     started = time.monotonic()
-    settings = _settings(options)
     _land_sample_if_empty(settings)
-    try:
-        arrivals = pipeline.land(settings)
-    except WarehouseBusyError as error:
-        _say(str(error))
-        return _ATTENTION
+    arrivals = pipeline.land(settings)
     report, pending = arrivals.report, arrivals.pending
     if not report.months:
         _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
@@ -149,6 +159,11 @@ def _run(options: argparse.Namespace) -> int:
         if not succeeded:
             _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
+    else:
+        if was_killed:
+            pipeline.end_killed_runs()
+        if not page.is_current(settings, report.months[-1]):
+            page.write(settings)
     print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
     if report.refused:
         _say(*_refusals(report))
@@ -164,12 +179,18 @@ def _with_months_before(wanted: list[date], pending: list[date]) -> list[date]:
 
 
 def _land_sample_if_empty(settings: Settings) -> None:
+    """The sample, whole: one whose writing was killed is completed. Never where anything was landed or published before."""
+    from retail_assets import publication  # noqa: PLC0415
     from retail_assets.lib import sample  # noqa: PLC0415
 
-    if settings.landing or any(settings.landing_dir.iterdir()) or settings.warehouse_path.exists():
+    unfinished = settings.landing_dir / ".sample-unfinished"
+    is_empty = not any(settings.landing_dir.iterdir()) and not settings.warehouse_path.exists() and publication.current(settings) is None
+    if settings.landing or not (is_empty or unfinished.exists()):
         return
     _say(f"{settings.landing_dir} is empty: landing a generated sample of {_SAMPLE_LINES:,} lines. Put your own files there to replace it.")
+    unfinished.touch()
     sample.write(sample.generate(_SAMPLE_LINES), settings.landing_dir)
+    unfinished.unlink()
 
 
 def _sample(options: argparse.Namespace) -> int:
@@ -224,10 +245,11 @@ def _recommend(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from retail_assets import pipeline  # noqa: PLC0415
+    from retail_assets import pipeline, run_lock  # noqa: PLC0415
 
     settings = _settings(options)
-    succeeded, failures = pipeline.publish(settings)
+    with run_lock.held(settings, "retail publish", _say):
+        succeeded, failures = pipeline.publish(settings)
     if not succeeded:
         _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures))
         return _ATTENTION

@@ -658,6 +658,20 @@ BUILT_MONTHS = Table(
     ),
 )
 
+WAREHOUSE_FORMAT = Table(
+    schema="quality",
+    name="warehouse_format",
+    grain="One row: which format the warehouse has, so that an older version of retail_assets leaves a newer warehouse alone.",
+    key=("format",),
+    columns=(
+        Column("format", "INTEGER", "Number of the format; a version of retail_assets refuses numbers above its own."),
+        Column("code_version", "VARCHAR", "Version of retail_assets that brought the warehouse to this format."),
+    ),
+)
+
+FORMAT = 1
+"""The format that this code reads and writes. One more whenever code of before must not open the warehouse: when landed tables change."""
+
 TABLES: tuple[Table, ...] = (
     LANDED_FILES,
     LANDED_LINES,
@@ -683,6 +697,7 @@ TABLES: tuple[Table, ...] = (
     GROUP_RULES,
     CHECK_RESULTS,
     BUILT_MONTHS,
+    WAREHOUSE_FORMAT,
 )
 """Every table that Python writes, in the order of the flow."""
 
@@ -690,3 +705,6 @@ BUILT_TABLES: tuple[Table, ...] = tuple(
     table for table in TABLES if table.month_column and table.schema != "quality" and table not in (LANDED_LINES, PRODUCT_NAMES)
 )
 """Tables that are built month by month from what has landed, and can be built again. The landing keeps the others up to date by itself."""
+
+IRREPLACEABLE_TABLES: tuple[Table, ...] = (LANDED_FILES, LANDED_LINES)
+"""Tables that nothing in the warehouse can be asked to make again: the files may be gone from the landing folder."""

@@ -1,6 +1,7 @@
 """Where the dbt project is, and its manifest, parsed again only when a file of the project is newer."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,9 +33,15 @@ def dbt_resource() -> DbtCliResource:
 
 def current_manifest() -> Path:
     """The path of a manifest that is as new as the project. dagster-dbt's own preparer acts under `dagster dev` only, and then always."""
-    if not _is_current(DBT_PROJECT.manifest_path):
-        dbt_resource().cli(["parse", "--quiet"], target_path=DBT_PROJECT.manifest_path.parent).wait()
-    return DBT_PROJECT.manifest_path
+    manifest = DBT_PROJECT.manifest_path
+    if not _is_current(manifest):
+        manifest.parent.mkdir(exist_ok=True)
+        # Aside, and put in place by a rename: half a manifest from a killed parse would look current for ever.
+        with tempfile.TemporaryDirectory(dir=manifest.parent, prefix="parse-") as folder:
+            dbt_resource().cli(["parse", "--quiet"], target_path=Path(folder)).wait()
+            for name in ("partial_parse.msgpack", manifest.name):
+                (Path(folder) / name).replace(manifest.with_name(name))
+    return manifest
 
 
 def _is_current(manifest: Path) -> bool:

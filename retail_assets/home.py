@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from retail_assets.files import write_whole
 from retail_assets.settings import Settings
 
 _DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
@@ -28,7 +29,7 @@ def prepare(settings: Settings) -> None:
     instance_settings = settings.dagster_home / "dagster.yaml"
     if not instance_settings.exists():
         shipped = _DAGSTER_YAML.read_text(encoding="utf-8")
-        instance_settings.write_text(shipped + (_POSTGRES if settings.postgres_url else ""), encoding="utf-8")
+        write_whole(instance_settings, shipped + (_POSTGRES if settings.postgres_url else ""))
     os.environ["RETAIL_HOME"] = str(settings.home.absolute())
     if settings.landing:
         os.environ["RETAIL_LANDING"] = str(settings.landing_dir)

@@ -21,6 +21,7 @@ import polars as pl
 from retail_assets import months as m
 from retail_assets import provenance
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, TABLES
+from retail_assets.files import write_whole
 from retail_assets.lib import cleaning, parsing
 from retail_assets.warehouse import append, read, read_months, replace_month, transaction
 
@@ -100,7 +101,7 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
         connection.execute(f"delete from {LANDED_FILES.full_name}")  # noqa: S608 - names are our contracts
         append(connection, LANDED_FILES, _frame(after))
         touched = _touched(before, after)
-        for month in touched:
+        for month in sorted({*touched, *_months_without_names(connection)}):
             replace_month(connection, PRODUCT_NAMES, month, cleaning.product_names(read_months(connection, LANDED_LINES, month, month)))
         report = LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
         _clear_months_outside(connection, report.months)
@@ -159,9 +160,7 @@ def write_months(path: Path, months: Iterable[date]) -> None:
     if not ordered:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps({"first_month": m.label(ordered[0]), "last_month": m.label(ordered[-1])}))
 
 
 def _paths(landing_dir: Path) -> list[Path]:
@@ -217,6 +216,13 @@ def _touched(before: Iterable[LandedFile], after: Iterable[LandedFile]) -> tuple
     counted_before, counted_after = ({file.file_id: file.months for file in files if file.status == "landed"} for files in (before, after))
     changed = counted_before.keys() ^ counted_after.keys()
     return tuple(sorted({month for file_id in changed for month in (counted_before | counted_after)[file_id]}))
+
+
+def _months_without_names(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """Months of landed lines whose names are missing: another version made them otherwise, or not at all (see `warehouse.py`)."""
+    named = f"select invoice_month from {PRODUCT_NAMES.full_name}"  # noqa: S608 - names are our contracts
+    rows = connection.execute(f"select distinct invoice_month from {LANDED_LINES.full_name} where invoice_month not in ({named})").fetchall()  # noqa: S608
+    return [month for (month,) in rows]
 
 
 def _clear_months_outside(connection: duckdb.DuckDBPyConnection, months: tuple[date, ...]) -> None:

@@ -23,7 +23,7 @@ _BUSY_RETRIES, _BUSY_WAIT_SECONDS = 2, 10
 _ORDER_RETRIES, _ORDER_WAIT_SECONDS = 120, 10
 """How long a month waits for a run that refreshes the months before it: 20 minutes."""
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -114,7 +114,7 @@ def _in_other_runs(context: dg.AssetExecutionContext, month: date) -> bool:
     key = month.isoformat()
     spans = [
         (run.tags.get(RANGE_START) or run.tags.get(PARTITION), run.tags.get(RANGE_END) or run.tags.get(PARTITION))
-        for run in context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+        for run in context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
         if run.run_id != context.run.run_id
     ]
     return any(first and last and first <= key <= last for first, last in spans)

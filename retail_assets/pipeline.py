@@ -1,6 +1,7 @@
 """Runs of the pipeline from the command line: ordinary Dagster runs of the same jobs on the instance below `RETAIL_HOME`.
 
-Loads the code location only after landing, because the landed months are the partitions.
+Loads the code location only after landing, because the landed months are the partitions. Call what is in here while holding the lock of the home
+(`run_lock.py`): it follows that a run with our tag that has not ended was killed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from retail_assets import landing, provenance, publication
+from retail_assets import landing, provenance, publication, remedies
 from retail_assets.dbt_start import warm
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
@@ -19,6 +20,9 @@ from retail_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import dagster as dg
+
+_OUR_RUN = {"retail/command": "yes"}
+"""Tag of the runs that live and die with a command."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,28 @@ def publish(settings: Settings) -> tuple[bool, list[str]]:
     return _execute(settings, "publish", {})
 
 
+def end_killed_runs() -> None:
+    """End what killed commands left unfinished in Dagster, and give back the turns at the warehouse that they held."""
+    import dagster as dg  # noqa: PLC0415
+
+    with dg.DagsterInstance.get() as instance:
+        _end_killed_runs(instance)
+
+
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Nobody else does: a run of a command has no launcher that could see it die, and its turn in the pool would block every run after it."""
+    import dagster as dg  # noqa: PLC0415
+
+    from retail_assets.order import UNFINISHED  # noqa: PLC0415
+
+    for run in instance.get_runs(dg.RunsFilter(tags=_OUR_RUN, statuses=UNFINISHED)):
+        instance.report_run_failed(run, "The process of this run was killed. What it had written stands; the next run does the rest.")
+    for run_id in instance.event_log_storage.get_concurrency_run_ids():
+        holder = instance.get_run_by_id(run_id)
+        if holder is None or holder.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
 def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
     # dbt starts first, and gets ready on another core. Its own lines go to its log: what it finds comes back as events, and stdout is for results.
     with warm(settings), contextlib.redirect_stdout(io.StringIO()):
@@ -66,8 +92,9 @@ def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[b
 
         definitions = defs()
         with dg.DagsterInstance.get() as instance, kept_connections(instance):
+            _end_killed_runs(instance)
             result = definitions.resolve_job_def(job_name).execute_in_process(
-                instance=instance, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
+                instance=instance, tags={**tags, **_OUR_RUN}, raise_on_error=False, run_config={"loggers": {"progress": {}}}
             )
             return result.success, _failures(result)
 
@@ -79,5 +106,8 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
         if event.is_step_failure:
             data = event.step_failure_data
             reason = data.user_failure_data.description if data.user_failure_data else None
-            failures.append(f"{event.step_key}: {reason or (data.error.cause or data.error).message.strip() if data.error else 'failed'}")
+            if reason is None and data.error:
+                told = (data.error.cause or data.error).message.strip()
+                reason = remedies.advice_on(told) or told
+            failures.append(f"{event.step_key}: {reason or 'failed'}")
     return failures

@@ -24,7 +24,7 @@ import polars as pl
 
 from retail_assets import content_hash, dbt_models, provenance, quality
 from retail_assets import months as m
-from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, MONEY, PRODUCT_NAMES, TABLES, Column, Table
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, MONEY, PRODUCT_NAMES, TABLES, WAREHOUSE_FORMAT, Column, Table
 from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
 from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text, transaction
 
@@ -35,7 +35,7 @@ _CATALOG: Final = "published"
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
 _CODE_SUFFIXES: Final = frozenset({".py", ".sql", ".yml", ".csv"})
 
-_WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS)
+_WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS, WAREHOUSE_FORMAT)
 """Left out: what readers need of the landing is in raw.raw_transactions."""
 
 PUBLICATION = Table(
@@ -404,8 +404,10 @@ def _point_to(serving_dir: Path, directory: Path) -> None:
 
 
 def _remove_leftovers(versions_dir: Path) -> None:
-    for path in versions_dir.glob(f"*{_BUILDING_SUFFIX}"):
-        shutil.rmtree(path)
+    """What a killed publication left: a version that was being built, or one that was being deleted."""
+    for path in versions_dir.iterdir():
+        if path.name.endswith(_BUILDING_SUFFIX) or not (path / FILE_NAME).exists():
+            shutil.rmtree(path)
 
 
 def _prune(settings: Settings) -> None:

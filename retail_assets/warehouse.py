@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_TABLES, TABLES, Table
+from retail_assets.contracts import BUILT_MONTHS, FORMAT, IRREPLACEABLE_TABLES, TABLES, WAREHOUSE_FORMAT, Table
+from retail_assets.errors import ToldError
 
 STORAGE_VERSION: Final = "v1.0.0"
 """Storage version of every file we create: opened by DuckDB 1.1 to 2.0 (docs/decisions.md, 2)."""
@@ -31,8 +33,12 @@ _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 2.0
 
 
-class WarehouseBusyError(RuntimeError):
+class WarehouseBusyError(ToldError):
     """Another process held the warehouse for longer than we wait."""
+
+
+class WarehouseFormatError(ToldError):
+    """The warehouse was made by a version of retail_assets that this one does not follow. It is left as it is."""
 
 
 class ContractError(ValueError):
@@ -50,6 +56,7 @@ class Warehouse(DuckDBResource):
 
         Raises:
             WarehouseBusyError: Another process held the file for longer than `lock_timeout_seconds`.
+            WarehouseFormatError: Another version of retail_assets made the file, and this one cannot follow; or only its log is there.
         """
         connection = _connect(Path(self.database), dict(self.connection_config), self.lock_timeout_seconds)
         try:
@@ -60,6 +67,9 @@ class Warehouse(DuckDBResource):
 
 def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duckdb.DuckDBPyConnection:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if (log := path.with_name(f"{path.name}.wal")).exists() and not path.exists():
+        # DuckDB would play it into the new file.
+        raise WarehouseFormatError(f"{log} is the log of a warehouse that is not there. Put {path} back beside it, or move the log away as well.")
     deadline = time.monotonic() + timeout_seconds
     wait = _FIRST_WAIT_SECONDS
     while True:
@@ -77,7 +87,11 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
         else:
-            _create_tables(connection)
+            try:
+                _create_tables(connection, path)
+            except BaseException:
+                connection.close()
+                raise
             return connection
 
 
@@ -87,26 +101,67 @@ def _holder(error: duckdb.IOException) -> str:
     return text[start:].split(". ", 1)[0] if start >= 0 else "holder unknown"
 
 
-def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Every table as its contract says. One that another version made is emptied where it can be built again, and its months are stale then."""
-    stored = dict(
-        connection.execute(
-            "select schema_name || '.' || table_name, string_agg(column_name || ' ' || data_type, ', ' order by column_index) "
-            "from duckdb_columns() where database_name = current_database() and not internal group by all"
-        ).fetchall()
-    )
-    if missing := [table for table in TABLES if table.full_name not in stored]:
-        # One transaction: else each comment waits for the disk.
-        with transaction(connection):
-            for table in missing:
-                connection.execute(create_statement(table))
-    for table in BUILT_TABLES:
-        declared = ", ".join(f"{column.name} {column.type}" for column in table.columns)
-        if stored.get(table.full_name, declared) != declared:
-            with transaction(connection):
+def _create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Every table as its contract says, whichever version of retail_assets made the file, or an error that leaves it as it is.
+
+    What can be built again is emptied where its columns differ, and its months are stale then; landed lines are carried over.
+    """
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
+        "and not internal order by schema_name, table_name, column_index"
+    ).fetchall()
+    stored: dict[str, dict[str, str]] = {}
+    for table_name, column, data_type in rows:
+        stored.setdefault(table_name, {})[column] = data_type
+    found = _format(connection) if WAREHOUSE_FORMAT.full_name in stored else 0
+    if found > FORMAT:
+        raise WarehouseFormatError(
+            f"The warehouse {path} has the format {found} of a newer version of retail_assets; this one, {version('retail_assets')}, knows "
+            f"formats up to {FORMAT}. Nothing was changed. Install the newer version again, or name another home with --home."
+        )
+    declared = {table: {column.name: column.type for column in table.columns} for table in TABLES}
+    missing = [table for table in TABLES if table.full_name not in stored]
+    changed = [table for table in TABLES if stored.get(table.full_name, declared[table]) != declared[table]]
+    if not missing and not changed and found == FORMAT:
+        return
+    # One transaction: all of a version or nothing, and else each comment waits for the disk.
+    with transaction(connection):
+        for table in changed:
+            if table in IRREPLACEABLE_TABLES:
+                _carry_over(connection, table, stored[table.full_name], path)
+            else:
                 connection.execute(f"drop table {table.full_name}")
                 connection.execute(create_statement(table))
-                connection.execute("delete from quality.built_months where table_name = ?", [table.full_name])
+        for table in missing:
+            connection.execute(create_statement(table))
+        for table in changed:
+            connection.execute(f"delete from {BUILT_MONTHS.full_name} where table_name = ?", [table.full_name])  # noqa: S608 - our contract
+        connection.execute(f"delete from {WAREHOUSE_FORMAT.full_name}")  # noqa: S608 - our contract
+        connection.execute(f"insert into {WAREHOUSE_FORMAT.full_name} values (?, ?)", [FORMAT, version("retail_assets")])  # noqa: S608 - our contract
+
+
+def _format(connection: duckdb.DuckDBPyConnection) -> int:
+    ((found,),) = connection.execute(f"select coalesce(max(format), 0) from {WAREHOUSE_FORMAT.full_name}").fetchall()  # noqa: S608 - our contract
+    return int(found)
+
+
+def _carry_over(connection: duckdb.DuckDBPyConnection, table: Table, stored: Mapping[str, str], path: Path) -> None:
+    """The rows of an irreplaceable table into one as it is declared now; columns that are new are null."""
+    columns = {column.name: column for column in table.columns}
+    problems = [f"{name} is unknown" for name in stored if name not in columns]
+    problems += [f"{name} is missing" for name, column in columns.items() if name not in stored and not column.nullable]
+    problems += [f"{name} is {dtype}, not {columns[name].type}" for name, dtype in stored.items() if name in columns and dtype != columns[name].type]
+    if problems:
+        raise WarehouseFormatError(
+            f"{table.full_name} in {path} was made by another version of retail_assets, and its lines cannot be carried over: {'; '.join(problems)}. "
+            "Nothing was changed. Install that version again, or move the folder of the warehouse away and run again: everything is built from the "
+            "files in the landing folder, so see first that they are all there."
+        )
+    connection.execute(f"create temporary table carried_over as select * from {table.full_name}")  # noqa: S608 - names are our contracts
+    connection.execute(f"drop table {table.full_name}")
+    connection.execute(create_statement(table))
+    connection.execute(f"insert into {table.full_name} by name select * from carried_over")  # noqa: S608 - names are our contracts
+    connection.execute("drop table carried_over")
 
 
 def create_statement(table: Table, catalog: str = "", *, with_key: bool = False) -> str:

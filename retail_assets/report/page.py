@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
+from retail_assets.files import write_whole
 from retail_assets.publication import FILE_NAME
 from retail_assets.report import charts, sentences, texts
 from retail_assets.report.figures import Figures, ReportError, read_figures
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from retail_assets.settings import Settings
 
-__all__ = ["ReportError", "render", "write"]
+__all__ = ["ReportError", "is_current", "render", "write"]
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -49,10 +50,14 @@ def write(settings: Settings, month: date | None = None, out: Path | None = None
     shown, text = render(settings.serving_dir / FILE_NAME, month)
     path = out or settings.report_path(shown)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.next")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    write_whole(path, text)
     return path
+
+
+def is_current(settings: Settings, month: date) -> bool:
+    """There is a report on a month, and it was written after what readers see now."""
+    path = settings.report_path(month)
+    return path.exists() and path.stat().st_mtime >= (settings.serving_dir / FILE_NAME).stat().st_mtime
 
 
 def _render(figures: Figures) -> str:

@@ -1,0 +1,54 @@
+"""What to do about disks, folders and files that fail, whichever library complains.
+
+Found by the words of the error: DuckDB, SQLite, dbt and Python say the same thing in types of their own, and a failed step of Dagster hands on the
+words alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from retail_assets.errors import ToldError
+from retail_assets.settings import Settings
+
+_FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
+_READ_ONLY: Final = re.compile(r"Read-only file system|Permission denied|attempt to write a readonly database|unable to open database file")
+_DAMAGED: Final = re.compile(
+    r"Corrupt database file|Could not read enough bytes|not a valid DuckDB database file|WAL does not match|storage version|replaying WAL"
+)
+
+
+def advice(error: BaseException) -> str | None:
+    """What to tell a person about an error; None where it is none of those known here."""
+    return str(error) if isinstance(error, ToldError) else advice_on(f"{type(error).__name__}: {error}")
+
+
+def advice_on(text: str) -> str | None:
+    """The same, for what is left of an error once a library has wrapped it: its words."""
+    settings = Settings.from_environment()
+    home, complaint = settings.home.absolute(), _complaint(text)
+    if _FULL.search(text):
+        return f"The disk of {home} is full. Months, publications and reports stand as they were. Make room, then run again. ({complaint})"
+    if _READ_ONLY.search(text):
+        return (
+            f"A file or folder cannot be written: it is read-only, or belongs to another user. Everything stands as it was. All of {home} must be "
+            f"writable but its landing folder; or name another with --home. ({complaint})"
+        )
+    return damaged_warehouse(complaint, settings) if _DAMAGED.search(text) else None
+
+
+def damaged_warehouse(complaint: str, settings: Settings) -> str:
+    """What to do about a warehouse that DuckDB does not read."""
+    folder = settings.warehouse_path.parent
+    return (
+        f"The warehouse {settings.warehouse_path} cannot be read: cut off, damaged, or written by a newer DuckDB. Readers keep the last publication. "
+        f"If you have a copy of the folder {folder}, put it back. Else move the folder away (`mv {folder} {folder}.damaged`) and run again: all "
+        f"is built from the files in {settings.landing_dir}, so see first that they are all there. ({complaint})"
+    )
+
+
+def _complaint(text: str) -> str:
+    """The line of a longer text that names the trouble."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines for pattern in (_FULL, _READ_ONLY, _DAMAGED) if pattern.search(line)), lines[0] if lines else text)
