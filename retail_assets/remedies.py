@@ -14,6 +14,8 @@ from retail_assets.settings import Settings
 
 _FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
 _READ_ONLY: Final = re.compile(r"Read-only file system|Permission denied|attempt to write a readonly database|unable to open database file")
+_HISTORY: Final = re.compile(r"file is not a database|database disk image is malformed|alembic_version|table \w+ already exists")
+"""SQLite's words, and those of what Dagster makes of it."""
 _DAMAGED: Final = re.compile(
     r"Corrupt database file|Could not read enough bytes|not a valid DuckDB database file|WAL does not match|storage version|replaying WAL"
 )
@@ -35,6 +37,12 @@ def advice_on(text: str) -> str | None:
             f"A file or folder cannot be written: it is read-only, or belongs to another user. Everything stands as it was. All of {home} must be "
             f"writable but its landing folder; or name another with --home. ({complaint})"
         )
+    if _HISTORY.search(text):
+        folder = settings.dagster_home
+        return (
+            f"Dagster's history of runs in {folder} is damaged. No data is in there: move it away (`mv {folder} {folder}.damaged`), then run again. "
+            f"Settings of your own in its dagster.yaml go into the new one. ({complaint})"
+        )
     return damaged_warehouse(complaint, settings) if _DAMAGED.search(text) else None
 
 
@@ -51,4 +59,4 @@ def damaged_warehouse(complaint: str, settings: Settings) -> str:
 def _complaint(text: str) -> str:
     """The line of a longer text that names the trouble."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines for pattern in (_FULL, _READ_ONLY, _DAMAGED) if pattern.search(line)), lines[0] if lines else text)
+    return next((line for line in lines for pattern in (_FULL, _READ_ONLY, _HISTORY, _DAMAGED) if pattern.search(line)), lines[0] if lines else text)

@@ -1,5 +1,6 @@
 """The warehouse closes, waits, replaces months whole, and refuses frames that are not as declared."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,18 @@ import polars as pl
 import pytest
 
 from retail_assets import provenance
-from retail_assets.contracts import PRODUCT_NAMES, RETURNS, TRANSACTIONS
-from retail_assets.warehouse import ContractError, Warehouse, WarehouseBusyError, append, read, read_months, replace_month, transaction
+from retail_assets.contracts import FORMAT, LANDED_FILES, PRODUCT_NAMES, RETURNS, TRANSACTIONS
+from retail_assets.warehouse import (
+    ContractError,
+    Warehouse,
+    WarehouseBusyError,
+    WarehouseFormatError,
+    append,
+    read,
+    read_months,
+    replace_month,
+    transaction,
+)
 
 JANUARY, FEBRUARY = date(2011, 1, 1), date(2011, 2, 1)
 
@@ -52,6 +63,59 @@ with Warehouse(database={warehouse.database!r}, lock_timeout_seconds=0.1).get_co
     assert done.returncode == 1
     assert WarehouseBusyError.__name__ in done.stderr
     assert "Conflicting lock is held" in done.stderr
+
+
+EARLIER_LANDED_FILES = """
+    create schema raw;
+    create table raw.landed_files (
+        file_name varchar not null, file_id varchar not null, size_bytes bigint not null, status varchar not null, reason varchar,
+        line_count bigint not null, months date[] not null, landed_at timestamp not null
+    );
+    insert into raw.landed_files values ('a.csv', 'abc', 10, 'landed', null, 1, [date '2011-01-01'], timestamp '2026-01-01 12:00:00');
+"""
+"""Landed files as a version would have made them that did not note encodings and date formats yet."""
+
+
+def made_by_another_version(warehouse: Warehouse, ddl: str) -> None:
+    Path(warehouse.database).parent.mkdir()
+    with duckdb.connect(warehouse.database) as connection:
+        connection.execute(ddl)
+
+
+def test_landed_files_of_an_earlier_version_are_carried_over(warehouse: Warehouse) -> None:
+    made_by_another_version(warehouse, EARLIER_LANDED_FILES)
+    for _ in range(2):
+        with warehouse.get_connection() as connection:
+            files = read(connection, "select * from raw.landed_files")
+            assert files.schema == LANDED_FILES.polars_schema
+            assert files.select("file_name", "line_count", "encoding").rows() == [("a.csv", 1, None)]
+            assert read(connection, "select format from quality.warehouse_format")["format"].to_list() == [FORMAT]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("alter table raw.landed_files add column checksum integer", "checksum is unknown"),
+        ("alter table raw.landed_files drop column size_bytes", "size_bytes is missing"),
+        ("alter table raw.landed_files alter line_count type integer", "line_count is INTEGER, not BIGINT"),
+        (f"create schema quality; create table quality.warehouse_format as select {FORMAT + 1} as format, '9.9' as code_version", "Install the newer"),
+    ],
+)
+def test_a_warehouse_that_cannot_be_followed_is_refused_and_left_as_it_is(warehouse: Warehouse, change: str, complaint: str) -> None:
+    made_by_another_version(warehouse, EARLIER_LANDED_FILES + change)
+    before = Path(warehouse.database).read_bytes()
+    with pytest.raises(WarehouseFormatError, match=rf"{re.escape(warehouse.database)} .*{complaint}.*"), warehouse.get_connection():
+        pass
+    assert Path(warehouse.database).read_bytes() == before
+
+
+def test_a_log_without_its_warehouse_is_not_played_into_a_new_one(warehouse: Warehouse) -> None:
+    log = Path(f"{warehouse.database}.wal")
+    log.parent.mkdir()
+    log.write_bytes(b"log of another file")
+    with pytest.raises(WarehouseFormatError, match=r"retail\.duckdb\.wal is the log of a warehouse that is not there"), warehouse.get_connection():
+        pass
+    assert not Path(warehouse.database).exists()
 
 
 def test_a_damaged_file_fails_at_once(tmp_path: Path) -> None:

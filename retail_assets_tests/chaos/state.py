@@ -1,0 +1,88 @@
+"""What is seen of a home from outside: its tables, leftovers of killed processes, runs that look unfinished."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+CLOCK_COLUMNS: Final = frozenset({"landed_at", "published_at", "run_id"})
+"""The columns that say when something was done or by which run: all that two equal runs may differ in."""
+
+_FINISHED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+
+Tables = Mapping[str, str]
+"""Name of a table -> SHA-256 of its columns and rows."""
+
+
+def published(home: Path) -> Tables:
+    """Every table of the published file, rows in the order in which they are stored.
+
+    Raises:
+        duckdb.Error: There is none, or it cannot be read.
+    """
+    return _tables(home / "serving" / "retail.duckdb", order="")
+
+
+def warehouse(home: Path) -> Tables:
+    """Every table of the warehouse, which nobody else may have open; rows in an order of their own."""
+    return _tables(home / "warehouse" / "retail.duckdb", order=" order by all")
+
+
+def _tables(file: Path, order: str) -> Tables:
+    with duckdb.connect(file, read_only=True) as reader:
+        columns = reader.execute(
+            "select schema_name || '.' || table_name, column_name from duckdb_columns() where table_oid in (select table_oid from duckdb_tables()) "
+            "and not internal order by schema_name, table_name, column_index"
+        ).fetchall()
+        shown: dict[str, list[str]] = {}
+        for table, column in columns:
+            shown.setdefault(table, []).extend([column] if column not in CLOCK_COLUMNS else [])
+        return {
+            table: _digest(repr((names, reader.execute(f"select {', '.join(names)} from {table}{order}").fetchall())))
+            for table, names in shown.items()
+        }
+
+
+def digest(tables: Tables) -> str:
+    """One text for all tables."""
+    return _digest(repr(sorted(tables.items())))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def line_count(home: Path) -> int:
+    """Lines that readers see."""
+    with duckdb.connect(home / "serving" / "retail.duckdb", read_only=True) as reader:
+        ((count,),) = reader.execute("select count(*) from raw.raw_transactions").fetchall()
+    return int(count)
+
+
+def reports(home: Path) -> Tables:
+    """Every report by name."""
+    return {path.name: _digest(path.read_text(encoding="utf-8")) for path in sorted((home / "reports").glob("*.html"))}
+
+
+def leftovers(home: Path) -> list[str]:
+    """Files of unfinished work, versions beyond those that are kept, and what Dagster takes for running."""
+    found = [str(path.relative_to(home)) for pattern in ("*.building", "*.next", "*.part", "*.tmp", "*.wal") for path in home.rglob(pattern)]
+    versions = list((home / "serving" / "versions").iterdir())
+    found += [f"{len(versions)} versions"] if len(versions) > 3 else []
+    found += [f"{path.name} without a file" for path in versions if not (path / "retail.duckdb").exists()]
+    found += [f"run.lock: {words}" for words in [(home / "run.lock").read_text()] if words]
+    history = home / "dagster" / "history"
+    unfinished = [run for run, status in _query(history / "runs.db", "select run_id, status from runs") if status not in _FINISHED]
+    held = _query(history / "runs" / "index.db", "select run_id, step_key from concurrency_slots where run_id is not null")
+    return found + [f"unfinished run {run}" for run in unfinished] + [f"turn held by {run} {step}" for run, step in held]
+
+
+def _query(file: Path, sql: str) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(sql).fetchall()

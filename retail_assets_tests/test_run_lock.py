@@ -1,0 +1,58 @@
+"""One command at a time per home; who was killed leaves a word, and nothing that blocks."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retail_assets import run_lock
+from retail_assets.settings import Settings
+
+HOLD = """
+import sys
+from pathlib import Path
+from retail_assets import run_lock
+from retail_assets.settings import Settings
+with run_lock.held(Settings(home=Path(sys.argv[1])), "retail run", print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock until its input ends."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def held(home: Path, told: list[str], seconds: float = 0) -> bool:
+    with run_lock.held(Settings(home=home, lock_timeout_seconds=seconds), "retail run", told.append) as was_killed:
+        return was_killed
+
+
+def test_who_waits_is_told_for_whom_and_who_waits_too_long_does_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    told: list[str] = []
+    with pytest.raises(run_lock.HomeBusyError, match=rf"`retail run`, process {holder.pid} has been at work .* Nothing was done"):
+        held(tmp_path, told, 0.3)
+    assert told == [f"`retail run`, process {holder.pid} is at work in this home: waiting for it, up to 0.3 s."]
+    holder.communicate("")
+    assert held(tmp_path, told) is False
+    assert len(told) == 1
+
+
+def test_the_lock_goes_with_the_process_that_is_killed_and_the_next_one_knows_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    assert [held(tmp_path, []) for _ in range(2)] == [True, False]
+
+
+def test_a_block_that_raises_is_unfinished_work_too(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), run_lock.held(Settings(home=tmp_path), "retail run", print):
+        _ = 1 / 0
+    assert held(tmp_path, []) is True
