@@ -7,7 +7,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS ?= never
 export DO_NOT_TRACK = 1
 
-.PHONY: help run test test-all lint audit fuzz docs dev
+.PHONY: help run test test-all chaos lint audit fuzz docs dev
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -19,6 +19,9 @@ test: $(SYNCED) ## the tests
 
 test-all: $(SYNCED) ## the tests, and those that start real processes
 	.venv/bin/pytest -q
+
+chaos: $(SYNCED) ## kill, fill, damage and crowd real runs, and count what was survived; takes an hour, and root for the disks
+	.venv/bin/python -m retail_assets_tests.chaos
 
 lint: $(SYNCED) ## linters, formatters, types, definitions, generated files
 	.venv/bin/ruff check .

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except SettingsError as error:
         parser.error(str(error))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         # What people can mend is told in words; anything else is a fault of ours, and its traceback is wanted.
         if (advice := remedies.advice(error)) is None:
             raise

@@ -12,6 +12,7 @@ from typing import Final
 from retail_assets.errors import ToldError
 from retail_assets.settings import Settings
 
+_STOPPED: Final = re.compile(r"KeyboardInterrupt|DagsterExecutionInterruptedError")
 _FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
 _READ_ONLY: Final = re.compile(r"Read-only file system|Permission denied|attempt to write a readonly database|unable to open database file")
 _HISTORY: Final = re.compile(r"file is not a database|database disk image is malformed|alembic_version|table \w+ already exists")
@@ -30,6 +31,8 @@ def advice_on(text: str) -> str | None:
     """The same, for what is left of an error once a library has wrapped it: its words."""
     settings = Settings.from_environment()
     home, complaint = settings.home.absolute(), _complaint(text)
+    if _STOPPED.search(text):
+        return "It was stopped. Months that were written stand, and readers see the last publication. `retail run` does the rest."
     if _FULL.search(text):
         return f"The disk of {home} is full. Months, publications and reports stand as they were. Make room, then run again. ({complaint})"
     if _READ_ONLY.search(text):

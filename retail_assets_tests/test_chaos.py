@@ -4,6 +4,7 @@ import pytest
 
 from retail_assets_tests.chaos import plan
 from retail_assets_tests.chaos.homes import prepare
+from retail_assets_tests.chaos.kills import TOO_LATE
 from retail_assets_tests.chaos.outcome import Outcome
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ def test_nothing_is_lost_or_doubled_and_the_next_run_ends_as_if_nothing_had_been
 def test_every_kill_struck_a_run_that_was_at_work_while_readers_read(outcomes: list[Outcome]) -> None:
     kills = [outcome for outcome in outcomes if outcome.kind.startswith("kill")]
     assert len(kills) == 5
-    assert all(outcome.struck and outcome.struck != plan.TOO_LATE for outcome in kills)
+    assert all(outcome.struck and outcome.struck != TOO_LATE for outcome in kills)
     assert sum(outcome.reads for outcome in outcomes) > len(kills)
 
 

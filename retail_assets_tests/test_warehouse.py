@@ -98,7 +98,10 @@ def test_landed_files_of_an_earlier_version_are_carried_over(warehouse: Warehous
         ("alter table raw.landed_files add column checksum integer", "checksum is unknown"),
         ("alter table raw.landed_files drop column size_bytes", "size_bytes is missing"),
         ("alter table raw.landed_files alter line_count type integer", "line_count is INTEGER, not BIGINT"),
-        (f"create schema quality; create table quality.warehouse_format as select {FORMAT + 1} as format, '9.9' as code_version", "Install the newer"),
+        (
+            f"create schema quality; create table quality.warehouse_format as select {FORMAT + 1} as format, '9.9' as code_version",
+            "Install the newer",
+        ),
     ],
 )
 def test_a_warehouse_that_cannot_be_followed_is_refused_and_left_as_it_is(warehouse: Warehouse, change: str, complaint: str) -> None:

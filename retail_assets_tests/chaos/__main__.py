@@ -34,6 +34,7 @@ def main() -> int:
 def _tell(outcome: Outcome) -> None:
     state = f"left out: {outcome.skipped}" if outcome.skipped else "NOT SURVIVED" if outcome.problems else f"survived ({outcome.struck})"
     sys.stdout.write(f"{outcome.seconds:6.1f} s  {outcome.fault}: {state}\n")
+    sys.stdout.writelines(f"          {problem}\n" for problem in outcome.problems)
     sys.stdout.flush()
 
 

@@ -21,8 +21,8 @@ _LATEST_SECONDS: Final = 300
 TOO_LATE: Final = "too late"
 """Where the run had ended before the moment of the kill."""
 
-Target = Literal["group", "process", "children"]
-"""Who is killed: the process with all it started, the process alone (what it started lives on), or only what it started."""
+Target = Literal["group", "process", "children", "Ctrl-C"]
+"""Who is killed: the process with all it started, the process alone (what it started lives on), or only what it started. Ctrl-C asks all to stop."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def _strike(command: Command, target: Target) -> str:
     children = _descendants(command.process.pid)
     if target == "group" or (target == "children" and not children):
         os.killpg(command.process.pid, signal.SIGKILL)
+    elif target == "Ctrl-C":
+        os.killpg(command.process.pid, signal.SIGINT)
     elif target == "process":
         os.kill(command.process.pid, signal.SIGKILL)
     else:

@@ -46,6 +46,7 @@ def _tight_kills(cases: dict[str, Case], case: str) -> list[Fault]:
         *(_kill(cases, case, "dbt_models", after) for after in (0.5, 2.5)),
         _kill(cases, case, "dbt_models", 2.0, "process"),
         _kill(cases, case, "dbt_models", 1.5, "children"),
+        *(_kill(cases, case, step, 0.1, "Ctrl-C") for step in ("core/transactions", "dbt_models")),
         *(_kill(cases, case, _BUILDING, after) for after in (0.0, 0.1, 0.2, 0.3, 0.4)),
         *(_kill(cases, case, "published/report", after) for after in (0.0, 0.3)),
     ]

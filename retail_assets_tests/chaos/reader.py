@@ -1,6 +1,6 @@
 """A BI client as a process of its own: opens the published file, reads every table, closes, and again, until told to stop or left alone.
 
-Usage: `python -m retail_assets_tests.chaos.reader HOME STOP_FILE`. Reads at once when the file changes, and twice a second besides. At the end one
+Usage: `python -m retail_assets_tests.chaos.reader HOME STOP_FILE`. Reads at once when the file changes, and every second besides. At the end one
 line of JSON: how often it read, the states it saw in their order, and what went wrong.
 """
 
@@ -18,7 +18,7 @@ import duckdb
 from retail_assets_tests.chaos import state
 
 _LOOK_SECONDS: Final = 0.02
-_READ_SECONDS: Final = 0.5
+_READ_SECONDS: Final = 1.0
 
 
 def _version(link: Path) -> str:

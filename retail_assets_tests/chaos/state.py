@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,6 +15,7 @@ import duckdb
 CLOCK_COLUMNS: Final = frozenset({"landed_at", "published_at", "run_id"})
 """The columns that say when something was done or by which run: all that two equal runs may differ in."""
 
+_PUBLISHED: Final = re.compile(r"Published [-0-9]+ [:0-9]+ UTC|run [-0-9a-f]{36}")
 _FINISHED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 Tables = Mapping[str, str]
@@ -66,8 +68,8 @@ def line_count(home: Path) -> int:
 
 
 def reports(home: Path) -> Tables:
-    """Every report by name."""
-    return {path.name: _digest(path.read_text(encoding="utf-8")) for path in sorted((home / "reports").glob("*.html"))}
+    """Every report by name, without the time and the run of its publication."""
+    return {path.name: _digest(_PUBLISHED.sub("", path.read_text(encoding="utf-8"))) for path in sorted((home / "reports").glob("*.html"))}
 
 
 def leftovers(home: Path) -> list[str]:
