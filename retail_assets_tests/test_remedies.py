@@ -33,14 +33,19 @@ DAMAGED = [
         *((text, "Make room, then run again") for text in FULL),
         *((text, "must be writable but its landing folder") for text in READ_ONLY),
         *((text, "move the folder away (`mv ") for text in DAMAGED),
-        ("dagster._core.errors.DagsterExecutionInterruptedError", "It was stopped."),
         ("(sqlite3.DatabaseError) file is not a database", "No data is in there: move it away (`mv "),
     ],
 )
-def test_the_words_of_a_library_lead_to_advice(text: str, advice: str) -> None:
+def test_the_words_of_a_library_lead_to_advice_that_repeats_them(text: str, advice: str) -> None:
     told = remedies.advice_on(f"Error occurred while executing a step\n{text}\nStack trace follows")
     assert told is not None
     assert advice in told
+    assert text.splitlines()[0] in told
+
+
+def test_who_stops_a_run_is_told_that_nothing_is_half_done() -> None:
+    for stopped in ("dagster._core.errors.DagsterExecutionInterruptedError", "KeyboardInterrupt: "):
+        assert "It was stopped. Months that were written stand" in str(remedies.advice_on(stopped))
 
 
 def test_an_error_that_says_all_there_is_to_know_is_told_as_it_is_and_an_unknown_one_is_not_explained() -> None:

@@ -99,7 +99,7 @@ def test_landed_files_of_an_earlier_version_are_carried_over(warehouse: Warehous
         ("alter table raw.landed_files drop column size_bytes", "size_bytes is missing"),
         ("alter table raw.landed_files alter line_count type integer", "line_count is INTEGER, not BIGINT"),
         (
-            f"create schema quality; create table quality.warehouse_format as select {FORMAT + 1} as format, '9.9' as code_version",
+            f"create schema quality; create table quality.warehouse_format as select {FORMAT + 1} as format, '9' as code_version",
             "Install the newer",
         ),
     ],
