@@ -21,7 +21,7 @@ SEED: Final = 20101201
 LONG: Final = ("first", "monthly", "corrected", "publish", "again")
 SHORT: Final = ("first", "monthly")
 
-_RANDOM_KILLS: Final = {"first": 16, "monthly": 16, "corrected": 12, "publish": 6, "again": 6}
+_RANDOM_KILLS: Final = {"first": 14, "monthly": 14, "corrected": 8, "publish": 6, "again": 4}
 """Kills at random moments of the long suite, by case."""
 
 _BUILDING: Final = "./serving/versions/*.building"
@@ -57,19 +57,19 @@ def long_plan(cases: dict[str, Case]) -> list[Fault]:
     monthly, first = cases["monthly"], cases["first"]
     kills = [kill for name, count in _RANDOM_KILLS.items() for kill in random_kills(cases[name], count, SEED)]
     return [
-        *(Fault(kill.name, partial(inject, cases[kill.case], kill)) for kill in kills),
-        *_tight_kills(cases, "monthly"),
-        *_tight_kills(cases, "corrected"),
-        *(_kill(cases, "first", "./dagster/history/*.db", after) for after in (0.0, 0.05, 0.1, 0.2)),
-        *(_kill(cases, "first", "./warehouse/retail.duckdb", after) for after in (0.0, 0.05, 0.1)),
-        *_disks(monthly, disks.FULL_KILOBYTES, disks.READ_ONLY),
         *(Fault(name, partial(damage.refuse, monthly, name)) for name in damage.REFUSED),
         *(Fault(name, partial(damage.survive, monthly, name)) for name in damage.SURVIVED),
+        *_disks(monthly, disks.FULL_KILOBYTES, disks.READ_ONLY),
         Fault("two runs at once", partial(together.commands, monthly, [("run",), ("run",)])),
         Fault("three runs at once in a new home", partial(together.commands, first, [("run",), ("run",), ("run",)])),
         Fault("a run and a publication at once", partial(together.commands, monthly, [("run",), ("publish",)])),
         Fault("a client holds the warehouse", partial(together.client, monthly)),
         Fault("a backfill and a run at once", partial(together.backfill, monthly)),
+        *_tight_kills(cases, "monthly"),
+        *(_kill(cases, "corrected", _BUILDING, after) for after in (0.0, 0.1, 0.2, 0.3)),
+        *(_kill(cases, "first", "./dagster/history/*.db", after) for after in (0.0, 0.05, 0.1, 0.2)),
+        *(_kill(cases, "first", "./warehouse/retail.duckdb", after) for after in (0.0, 0.05, 0.1)),
+        *(Fault(kill.name, partial(inject, cases[kill.case], kill)) for kill in kills),
     ]
 
 
