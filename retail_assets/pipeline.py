@@ -73,6 +73,7 @@ def _end_killed_runs(instance: dg.DagsterInstance) -> None:
     import dagster as dg  # noqa: PLC0415
 
     from retail_assets.order import UNFINISHED  # noqa: PLC0415
+    from retail_assets.progress import say  # noqa: PLC0415
 
     for run in instance.get_runs(dg.RunsFilter(tags=_OUR_RUN, statuses=UNFINISHED)):
         instance.report_run_failed(run, "The process of this run was killed. What it had written stands; the next run does the rest.")
@@ -80,6 +81,11 @@ def _end_killed_runs(instance: dg.DagsterInstance) -> None:
         holder = instance.get_run_by_id(run_id)
         if holder is None or holder.is_finished:
             instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        else:
+            say(
+                f"Run {run_id[:8]} of the job {holder.job_name}, started elsewhere, has its turn at the warehouse: waiting for it. If its process is "
+                "gone, end it in the UI (Runs, Terminate)."
+            )
 
 
 def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:

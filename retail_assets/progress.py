@@ -43,13 +43,22 @@ class ProgressHandler(logging.Handler):
             self._console.print(Text("  " + printable(str(meta.get("orig_message") or record.getMessage()))), soft_wrap=True)
 
 
+def say(text: str) -> None:
+    """A line for people beside the steps."""
+    _console().print(Text(text), soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
 def _readable(step: str) -> str:
     return step.replace("__", "/")
 
 
 def _make_logger(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("retail_assets.progress", logging.DEBUG)
-    logger.addHandler(ProgressHandler(Console(stderr=True, highlight=False)))
+    logger.addHandler(ProgressHandler(_console()))
     return logger
 
 
