@@ -1,8 +1,8 @@
 """Checks that need a calendar: is a month there from its first trading day to its last, and does each trading day in between have sales?
 
 Which days are trading days is learned from the half year up to the month (`lib/trading_days.py`), never from later months nor from the clock: a
-check of a month says the same whatever lands afterwards, but for the last landed month, which may still be running. Days around a public holiday
-without trade are taken as a closure. No Dagster in here.
+check of a month says the same whatever lands afterwards, but for the last landed month, which may still be running: it is asked again once the next
+month is there. Days around a public holiday without trade are taken as a closure. No Dagster in here.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ month_is_complete = Check(
     query=_month_is_complete,
     recovery="Ask the source for the exports of the days named, land them, and refresh the month. Until then, read its totals as too low.",
     severity="WARN",
+    looks_ahead=True,
 )
 
 trading_days_have_sales = Check(

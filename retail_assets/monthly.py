@@ -149,9 +149,12 @@ def monthly_asset(
                 origins = provenance.origins(connection, settings)
                 outcomes: list[_Outcome] = []
                 with _prepared_ahead(connection, months, settings, *steps) as build_month:
+                    # Within the run, each month knows already which ones have landed after it.
+                    again = [before] if (before := m.shift(months[0], -1)) in origins else []
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
-                        outcomes.append(_refresh_month(context, connection, month, build_month, tables, all_checks, inputs, origins, refused))
+                        outcomes.append(_refresh_month(context, connection, month, build_month, tables, all_checks, inputs, origins, refused, again))
+                        again = []
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
@@ -227,8 +230,12 @@ def _refresh_month(
     inputs: Sequence[order.Input],
     origins: Mapping[date, provenance.Origin],
     refused: Sequence[date],
+    again: Sequence[date],
 ) -> _Outcome:
-    """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was."""
+    """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was.
+
+    `again` are earlier months of which the checks that look ahead are asked as well.
+    """
     started = time.perf_counter()
     stale = order.stale_inputs(connection, month, inputs, origins)
     behind = sorted({needed for table, needed in stale if table in tables})
@@ -244,7 +251,7 @@ def _refresh_month(
             frames = build(month)
             for table, frame in frames.items():
                 replace_month(connection, table, month, frame)
-            results += [quality.run(connection, check, month) for check in checks]
+            results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
             quality.store(connection, results)

@@ -37,6 +37,7 @@ class Check:
         recovery: What a person does when it fails.
         severity: `ERROR` blocks, `WARN` reports.
         by_month: It is asked of a month; else it speaks of the whole table.
+        looks_ahead: What it says of a month depends on whether a later one has landed: it is asked of the month before again when a month is written.
     """
 
     name: str
@@ -46,11 +47,14 @@ class Check:
     recovery: str
     severity: Severity = "ERROR"
     by_month: bool = True
+    looks_ahead: bool = False
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if callable(self.query) and not self.by_month:
             raise ValueError(f"{self.name}: only a check by month can be asked by a function")
+        if self.looks_ahead and self.severity == "ERROR":
+            raise ValueError(f"{self.name}: what a later month changes cannot block the month before")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -73,6 +74,10 @@ def ask(connection: duckdb.DuckDBPyConnection, check: quality.Check, month: date
 
 
 class TestMechanism:
+    def test_a_check_that_looks_ahead_cannot_block(self) -> None:
+        with pytest.raises(ValueError, match="cannot block the month before"):
+            replace(month_is_complete, severity="ERROR")
+
     def test_only_a_check_by_month_can_be_a_function(self) -> None:
         with pytest.raises(ValueError, match="only a check by month"):
             quality.Check(name="odd", table=TRANSACTIONS, description="-", query=lambda *_: ("", ""), recovery="-", by_month=False)

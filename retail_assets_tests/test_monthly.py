@@ -15,7 +15,7 @@ from retail_assets import quality
 from retail_assets.contracts import PRODUCT_NAMES
 from retail_assets.monthly import Frames, key_of, monthly_asset, preview
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse
+from retail_assets.warehouse import Warehouse, read
 
 REFUSED_COUNT = 13
 """The check below refuses a month whose only line count is this."""
@@ -36,6 +36,19 @@ odd = quality.Check(
     severity="WARN",
 )
 
+is_last = quality.Check(
+    name="is_last",
+    table=PRODUCT_NAMES,
+    description="Says whether a later month is there; never fails.",
+    query="""
+        select if(max(invoice_month) > $month, 'followed', 'last') as observed, if(max(invoice_month) > $month, 'followed', 'last') as expected
+        from raw.product_names
+    """,
+    recovery="Nothing to do.",
+    severity="WARN",
+    looks_ahead=True,
+)
+
 line_counts: dict[int, int] = {}
 """What the asset below writes, by month."""
 
@@ -46,7 +59,7 @@ def draw(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings)
     return {"chart": f"{month:%Y-%m}: {count}".encode()}
 
 
-@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd], pictures={PRODUCT_NAMES: draw})
+@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd, is_last], pictures={PRODUCT_NAMES: draw})
 def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Writes one row a month."""
     row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_counts[month.month], "unpriced_line_count": 0}
@@ -182,6 +195,22 @@ def test_a_failed_check_says_where_what_and_what_to_do(warehouse: Warehouse, ins
     failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
     assert failure is not None
     assert "raw.product_names 2011-02" in str(failure.description)
+
+
+def test_a_check_that_looks_ahead_is_asked_again_of_the_month_before_and_of_no_other(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 1, 2: 3, 3: 5})
+    months = {1: date(2011, 1, 1), 2: date(2011, 2, 1), 3: date(2011, 3, 1)}
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "insert into raw.landed_files by name select 'a' as file_name, 'a' as file_id, 1 as size_bytes, 'landed' as status, 1 as line_count, "
+            "$months as months, timestamp '2026-01-01' as landed_at",
+            {"months": [*months.values()]},
+        )
+    for month, said in ((1, ["last"]), (2, ["followed", "last"]), (3, ["followed", "followed", "last"])):
+        refresh(warehouse, instance, months[month].isoformat(), months[month].isoformat())
+        with warehouse.get_connection() as connection:
+            found = read(connection, "select observed from quality.check_results where check_name = 'is_last' order by invoice_month")
+        assert found["observed"].to_list() == said
 
 
 def test_a_warning_reports_and_lets_pass(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
