@@ -13,7 +13,8 @@ from retail_assets.errors import ToldError
 from retail_assets.settings import Settings
 
 _STOPPED: Final = re.compile(r"KeyboardInterrupt|DagsterExecutionInterruptedError")
-_FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
+_FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|disk I/O error")
+"""SQLite speaks of an I/O error where there is no room for its shared memory."""
 _READ_ONLY: Final = re.compile(r"Read-only file system|Permission denied|attempt to write a readonly database|unable to open database file")
 _HISTORY: Final = re.compile(r"file is not a database|database disk image is malformed|alembic_version|table \w+ already exists")
 """SQLite's words, and those of what Dagster makes of it."""
@@ -34,7 +35,7 @@ def advice_on(text: str) -> str | None:
     if _STOPPED.search(text):
         return "It was stopped. Months that were written stand, and readers see the last publication. `retail run` does the rest."
     if _FULL.search(text):
-        return f"The disk of {home} is full. Months, publications and reports stand as they were. Make room, then run again. ({complaint})"
+        return f"The disk of {home} is full, or fails. Months, publications and reports stand as they were. Make room, then run again. ({complaint})"
     if _READ_ONLY.search(text):
         return (
             f"A file or folder cannot be written: it is read-only, or belongs to another user. Everything stands as it was. All of {home} must be "

@@ -12,6 +12,7 @@ from retail_assets.files import write_whole
 FULL = [
     'duckdb.TransactionException: TransactionContext Error: Failed to commit: Could not write file "a.duckdb": No space left on device',
     "OperationalError: (sqlite3.OperationalError) database or disk is full\n[SQL: insert into event_logs]",
+    "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) disk I/O error",
     "OSError: [Errno 28] No space left on device: 'reports/.2011-02.html.next'",
 ]
 READ_ONLY = [

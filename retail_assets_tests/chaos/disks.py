@@ -18,6 +18,8 @@ from retail_assets_tests.chaos.outcome import Outcome, judge, judge_reader, watc
 FULL_KILOBYTES: Final = {".": 6_000, "warehouse": 300, "serving": 1_000, "reports": 8, "dagster": 200}
 """Folder of the home -> what is left on its disk. With 6 MB the months are written and the publication is not."""
 
+_ROOMY: Final = "size=1g"
+
 READ_ONLY: Final = (".", "warehouse", "serving", "reports", "dagster")
 
 
@@ -38,7 +40,7 @@ def disk(home: Path, folder: str) -> Iterator[Path]:
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as aside:
         shutil.copytree(place, aside, symlinks=True, dirs_exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", _ROOMY, "tmpfs", str(place)], check=True, capture_output=True)
         try:
             shutil.copytree(aside, place, symlinks=True, dirs_exist_ok=True)
             yield place
@@ -50,12 +52,10 @@ def fill(case: Case, folder: str, home: Path) -> Outcome:
     """No space while the folder is written; then there is some again."""
 
     def spoil(place: Path) -> None:
-        (place / ".ballast").write_bytes(b"\0" * (shutil.disk_usage(place).free - FULL_KILOBYTES[folder] * 1024))
+        _remount(f"size={shutil.disk_usage(place).used // 1024 + FULL_KILOBYTES[folder]}k", place)
 
-    def mend(place: Path) -> None:
-        (place / ".ballast").unlink()
-
-    return _refused_then_mended(Outcome(f"{case.name}: no space in {folder}", "disk full"), case, home, folder, spoil, mend, ("is full", "Make room"))
+    outcome = Outcome(f"{case.name}: no space in {folder}", "disk full")
+    return _refused_then_mended(outcome, case, home, folder, spoil, partial(_remount, _ROOMY), ("is full", "Make room"))
 
 
 def lock(case: Case, folder: str, home: Path) -> Outcome:
@@ -64,8 +64,8 @@ def lock(case: Case, folder: str, home: Path) -> Outcome:
     return _refused_then_mended(outcome, case, home, folder, partial(_remount, "ro"), partial(_remount, "rw"), ("cannot be written", "--home"))
 
 
-def _remount(mode: str, place: Path) -> None:
-    subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True)
+def _remount(options: str, place: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
 def _refused_then_mended(
