@@ -1,6 +1,7 @@
 """The command `retail`: usage errors at once, and one whole run on a sample as a user would do it, in a process of its own."""
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ import duckdb
 import polars as pl
 import pytest
 
+from retail_assets import cli
 from retail_assets.cli import main
 from retail_assets.lib import sample
+from retail_assets.settings import Settings
 
 LINES, SEED = 4_000, 3
 MONTHS = 13
@@ -260,3 +263,40 @@ def test_a_sample_is_written_and_too_small_a_one_is_refused(tmp_path: Path, caps
     assert main(["sample", "--lines", "2000", "--out", str(tmp_path / "a")]) == 0
     assert "2,000 lines" in capsys.readouterr().out
     assert main(["sample", "--lines", "1", "--out", str(tmp_path / "b")]) == 2
+
+
+@pytest.fixture
+def copied(home: Home, tmp_path: Path) -> Path:
+    """A home to do harm to, up to date."""
+    return Path(shutil.copytree(home.path, tmp_path / "home", symlinks=True))
+
+
+def test_a_report_that_is_missing_is_written_though_nothing_else_is_to_do(copied: Path) -> None:
+    report = copied / "reports" / "2011-12.html"
+    text = report.read_text(encoding="utf-8")
+    report.unlink()
+    done = retail("run", "--home", copied)
+    assert "nothing has changed since" in done.stdout
+    assert report.read_text(encoding="utf-8") == text
+
+
+def test_no_sample_takes_the_place_of_what_was_published(copied: Path) -> None:
+    shutil.rmtree(copied / "warehouse")
+    shutil.rmtree(copied / "landing")
+    published = (copied / "serving" / "retail.duckdb").readlink()
+    refused = retail("run", "--home", copied)
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (1, "Nothing has landed: no file of the landing folder could be read.")
+    assert (copied / "serving" / "retail.duckdb").readlink() == published
+    assert list((copied / "landing").iterdir()) == []
+
+
+def test_a_sample_whose_writing_was_cut_off_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_SAMPLE_LINES", LINES)
+    landing = tmp_path / "landing"
+    sample.write(sample.generate(LINES), landing)
+    whole = {path.name: path.read_bytes() for path in landing.iterdir()}
+    (landing / ".sample-unfinished").touch()
+    for name in sorted(whole)[3:]:
+        (landing / name).unlink()
+    cli._land_sample_if_empty(Settings(home=tmp_path))
+    assert {path.name: path.read_bytes() for path in landing.iterdir()} == whole
