@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -179,18 +180,21 @@ def _with_months_before(wanted: list[date], pending: list[date]) -> list[date]:
 
 
 def _land_sample_if_empty(settings: Settings) -> None:
-    """The sample, whole: one whose writing was killed is completed. Never where anything was landed or published before."""
+    """The sample, whole or not at all: a part of it would be taken for the user's files. Never where anything was landed or published before."""
     from retail_assets import publication  # noqa: PLC0415
     from retail_assets.lib import sample  # noqa: PLC0415
 
-    unfinished = settings.landing_dir / ".sample-unfinished"
-    is_empty = not any(settings.landing_dir.iterdir()) and not settings.warehouse_path.exists() and publication.current(settings) is None
-    if settings.landing or not (is_empty or unfinished.exists()):
+    if settings.landing or any(settings.landing_dir.iterdir()) or settings.warehouse_path.exists() or publication.current(settings):
         return
     _say(f"{settings.landing_dir} is empty: landing a generated sample of {_SAMPLE_LINES:,} lines. Put your own files there to replace it.")
-    unfinished.touch()
-    sample.write(sample.generate(_SAMPLE_LINES), settings.landing_dir)
-    unfinished.unlink()
+    aside = settings.landing_dir.with_name(".landing.next")
+    sample.write(sample.generate(_SAMPLE_LINES), aside)
+    try:
+        aside.replace(settings.landing_dir)
+    except OSError:
+        # A folder that is mounted cannot be replaced.
+        shutil.copytree(aside, settings.landing_dir, dirs_exist_ok=True)
+        shutil.rmtree(aside)
 
 
 def _sample(options: argparse.Namespace) -> int:

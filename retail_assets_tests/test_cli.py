@@ -295,8 +295,10 @@ def test_a_sample_whose_writing_was_cut_off_is_completed(tmp_path: Path, monkeyp
     landing = tmp_path / "landing"
     sample.write(sample.generate(LINES), landing)
     whole = {path.name: path.read_bytes() for path in landing.iterdir()}
-    (landing / ".sample-unfinished").touch()
+    landing.rename(tmp_path / ".landing.next")
     for name in sorted(whole)[3:]:
-        (landing / name).unlink()
+        (tmp_path / ".landing.next" / name).unlink()
+    landing.mkdir()
     cli._land_sample_if_empty(Settings(home=tmp_path))
     assert {path.name: path.read_bytes() for path in landing.iterdir()} == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["landing"]
