@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -126,7 +125,6 @@ def refuse(case: Case, name: str, home: Path) -> Outcome:
     """The next run says what is wrong and changes nothing; with what it advises, the run after that ends as if nothing had been."""
     harm, words, remedy = REFUSED[name]
     outcome = Outcome(f"{case.name}: {name}", "damaged file")
-    started = time.monotonic()
     case.copy(home)
     harm(home)
     damaged = _damaged(home, name)
@@ -136,9 +134,7 @@ def refuse(case: Case, name: str, home: Path) -> Outcome:
     outcome.expect(state.digest(state.published(home)) == case.before, "readers no longer see the last publication")
     remedy(home)
     outcome.expect_run(finish(home, case.command), 0)
-    if not outcome.problems:
-        judge(outcome, case, home)
-    outcome.seconds = time.monotonic() - started
+    judge(outcome, case, home)
     return outcome
 
 
@@ -152,11 +148,8 @@ def _damaged(home: Path, name: str) -> Path:
 def survive(case: Case, name: str, home: Path) -> Outcome:
     """What can be made again is, without a word."""
     outcome = Outcome(f"{case.name}: {name}", "damaged file")
-    started = time.monotonic()
     case.copy(home)
     SURVIVED[name](home)
     outcome.expect_run(finish(home, case.command), 0)
-    if not outcome.problems:
-        judge(outcome, case, home)
-    outcome.seconds = time.monotonic() - started
+    judge(outcome, case, home)
     return outcome

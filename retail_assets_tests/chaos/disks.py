@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -74,7 +73,6 @@ def _refused_then_mended(
     if reason := refusal(home.parent):
         outcome.skipped = reason
         return outcome
-    started = time.monotonic()
     case.copy(home)
     with disk(home, folder) as place:
         spoil(place)
@@ -84,10 +82,8 @@ def _refused_then_mended(
             outcome.struck = refused.steps()[-1][1]
             outcome.expect_run(refused, 1, *words)
             outcome.expect_run(finish(home, case.command), 0)
-        if not outcome.problems:
-            judge(outcome, case, home)
+        judge(outcome, case, home)
         judge_reader(outcome, seen, [case.before, case.after])
-    outcome.seconds = time.monotonic() - started
     return outcome
 
 
@@ -97,12 +93,9 @@ def read_only_landing(case: Case, home: Path) -> Outcome:
     if reason := refusal(home.parent):
         outcome.skipped = reason
         return outcome
-    started = time.monotonic()
     case.copy(home)
     with disk(home, "landing") as place:
         _remount("ro", place)
         outcome.expect_run(finish(home, case.command), 0)
-        if not outcome.problems:
-            judge(outcome, case, home)
-    outcome.seconds = time.monotonic() - started
+        judge(outcome, case, home)
     return outcome

@@ -60,7 +60,9 @@ def watched(home: Path) -> Iterator[dict[str, list[str]]]:
 
 
 def judge(outcome: Outcome, case: Case, home: Path) -> None:
-    """Hold a home against the undisturbed run: the same tables and reports, and nothing left over."""
+    """Hold a home against the undisturbed run: the same tables and reports, and nothing left over. Where a run went wrong, that is problem enough."""
+    if outcome.problems:
+        return
     outcome.lines_lost = case.line_count - state.line_count(home)
     outcome.expect(outcome.lines_lost == 0, f"{outcome.lines_lost} lines lost")
     for place, expected, found in (

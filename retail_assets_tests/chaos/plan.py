@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,11 +100,12 @@ def run(plan: Sequence[Fault], folder: Path, workers: int = 2, tell: Callable[[O
     """Inject every fault, a few at a time, each in a folder of its own; homes of faults that were survived are deleted."""
 
     def one(number: int, fault: Fault) -> Outcome:
-        home = folder / f"fault-{number:03}"
+        home, started = folder / f"fault-{number:03}", time.monotonic()
         try:
             outcome = fault.inject(home)
         except Exception:  # noqa: BLE001 - the other faults go on, and this one counts as not survived
             outcome = Outcome(fault.name, "not injected", problems=[traceback.format_exc()])
+        outcome.seconds = time.monotonic() - started
         if not outcome.problems:
             shutil.rmtree(home, ignore_errors=True)
         if tell:
