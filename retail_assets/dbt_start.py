@@ -44,8 +44,12 @@ def main() -> None:
     if arguments == ["--version"]:
         print(f"Core:\n  - installed: {version('dbt-core')}")  # noqa: T201
         return
-    code = _hand_on(os.environ[WARM_DBT], arguments) if WARM_DBT in os.environ and "build" in arguments else None
-    sys.exit(_dbt(arguments) if code is None else code)
+    try:
+        code = _hand_on(os.environ[WARM_DBT], arguments) if WARM_DBT in os.environ and "build" in arguments else None
+        sys.exit(_dbt(arguments) if code is None else code)
+    except KeyboardInterrupt:
+        # Whoever pressed Ctrl-C is told by the run; a traceback beside it says nothing more.
+        sys.exit(_FAILED)
 
 
 def _dbt(arguments: list[str]) -> int:

@@ -239,38 +239,6 @@ def test_when_the_last_month_is_gone_the_publication_and_the_month_that_looked_a
     assert list(provenance.built(connection)) == [("core.returns", date(2010, 12, 1))]
 
 
-def test_a_file_that_goes_between_listing_and_reading_is_as_good_as_not_there(
-    folder: Path, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder / "january.csv").write_text(JANUARY)
-    (folder / "february.csv").write_text(FEBRUARY)
-    (folder / "gone.csv").symlink_to(folder / "nowhere.csv")
-    monkeypatch.setattr(landing, "_paths", lambda landing_dir: sorted(landing_dir.iterdir()))
-    assert [file.file_name for file in land(connection, folder, FIRST).landed] == ["february.csv", "january.csv"]
-
-
-@pytest.mark.parametrize(("content", "reason"), [(JANUARY_LATER, "changed while it was being read"), (None, "taken away while it was being read")])
-def test_a_file_that_changes_between_hashing_and_reading_is_refused_and_read_by_the_next_landing(
-    folder: Path, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
-) -> None:
-    (folder / "january.csv").write_text(JANUARY)
-    (folder / "february.csv").write_text(FEBRUARY)
-    listed = landing.find_files
-
-    def change_after_listing(landing_dir: Path, seen_at: datetime) -> list[LandedFile]:
-        files = listed(landing_dir, seen_at)
-        (folder / "january.csv").write_text(content) if content else (folder / "january.csv").unlink()
-        return files
-
-    with monkeypatch.context() as during:
-        during.setattr(landing, "find_files", change_after_listing)
-        report = land(connection, folder, FIRST)
-    assert [(file.file_name, reason in str(file.reason)) for file in report.refused] == [("january.csv", True)]
-    assert lines(connection) == [("3", 2)]
-    assert land(connection, folder, SECOND).refused == ()
-    assert lines(connection) == ([("1", 2), ("2", 3), ("3", 2)] if content else [("3", 2)])
-
-
 def test_names_that_another_version_did_not_make_are_made_at_the_next_landing(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
     (folder / "january.csv").write_text(JANUARY)
     land(connection, folder, FIRST)

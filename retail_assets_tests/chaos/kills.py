@@ -42,7 +42,7 @@ class Kill:
 
 def random_kills(case: Case, count: int, seed: int) -> list[Kill]:
     """Moments spread evenly over the undisturbed run, told as a step and seconds into it, so that they hold on a machine that is slower or faster."""
-    chance = random.Random(f"{case.name} {seed}")  # noqa: S311 - nothing secret
+    chance = random.Random(f"{case.name} {seed}")
     begins = list(accumulate((seconds for _, seconds in case.timeline), initial=0.0))
     kills = []
     for number in range(count):
