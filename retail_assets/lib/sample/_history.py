@@ -73,7 +73,8 @@ def write_history(directory: Path, line_count: int, seed: int = 1, month_count: 
             rng = np.random.Generator(np.random.PCG64([seed, piece.branch, piece.year]))
             lines = _placed(generate_from(rng, catalogue, piece.line_count).lines, piece, invoice_no)
             invoice_no = 1 + int(lines["number"].max())  # type: ignore[arg-type]
-            months = lines.drop("number").filter(pl.col("InvoiceDate").is_between(pl.lit(str(piece.first_day)), pl.lit(str(piece.end)), closed="left"))
+            is_of_piece = pl.col("InvoiceDate").is_between(pl.lit(str(piece.first_day)), pl.lit(str(piece.end)), closed="left")
+            months = lines.drop("number").filter(is_of_piece)
             for (name,), part in months.partition_by("month", as_dict=True, include_key=False).items():
                 table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
                 if name not in writers:
