@@ -17,7 +17,7 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_TABLES, TABLES, Table
+from retail_assets.contracts import BUILT_TABLES, TABLES, UNPUBLISHED_MONTHS, Table
 
 if TYPE_CHECKING:
     from retail_assets.settings import Settings
@@ -199,6 +199,7 @@ def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: da
     """
     _refuse_others(connection, table, month, rows)
     connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
+    _note_unpublished(connection, table, [month])
     return _insert(connection, table, rows)
 
 
@@ -237,6 +238,19 @@ def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFr
         connection.register("appended_rows", rows)
         connection.execute(f"insert into {table.full_name} by name select * from appended_rows")  # noqa: S608 - names are our contracts
         connection.unregister("appended_rows")
+        if table.month_column:
+            _note_unpublished(connection, table, rows[table.month_column].drop_nulls().unique().to_list())
+
+
+def _note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
+    """Note which months the next publication has to take anew."""
+    name = UNPUBLISHED_MONTHS.full_name
+    for month in months:
+        known = f"select 1 from {name} where table_name = $table_name and invoice_month = $month"  # noqa: S608 - names are our contracts
+        connection.execute(
+            f"insert into {name} select $table_name, $month where not exists ({known})",
+            {"table_name": table.full_name, "month": month},
+        )
 
 
 def first_rows(connection: duckdb.DuckDBPyConnection, table: Table, month: date, count: int) -> pl.DataFrame:
