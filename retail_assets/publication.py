@@ -264,7 +264,7 @@ def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings)
     """
     found = connection.execute(f"select * from {LAST_PUBLICATION.full_name} where duckdb_version = version()").fetchall()  # noqa: S608
     for name, code, _, size, modified in found:
-        file = settings.serving_dir / "versions" / name / FILE_NAME
+        file = settings.serving_dir / "versions" / str(name) / FILE_NAME
         if code == code_hash() and file.exists() and not file.with_name(f"{FILE_NAME}.wal").exists():
             status = file.stat()
             if (status.st_size, status.st_mtime_ns) == (size, modified):

@@ -93,6 +93,8 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
         else:
+            # Bars of DuckDB's own would stand between our lines of progress.
+            connection.execute("set enable_progress_bar = false")
             _create_tables(connection)
             return connection
 

@@ -151,7 +151,7 @@ def unpacked(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int
 def _distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """The distinct keys in order; `keys` are sorted in place."""
     keys.sort()
-    return keys[np.concatenate([keys[:1] >= 0, keys[1:] > keys[:-1]])]
+    return np.asarray(keys[np.concatenate([keys[:1] >= 0, keys[1:] > keys[:-1]])])
 
 
 def _numbered(basket_ids: pl.Series) -> NDArray[np.int32]:
