@@ -17,7 +17,7 @@ from retail_assets.contracts import Table
 from retail_assets.lib.cleaning import whole_days
 from retail_assets.warehouse import read
 
-LINES_PER_PART: Final = 500_000
+LINES_PER_PART: Final = 250_000
 """Some 0.5 GB while a part is cleaned. Every month of the real data is one part."""
 
 

@@ -213,12 +213,19 @@ def transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: S
 
     A product has one name: the commonest text on priced lines of its first month, so that later files never rename it.
     """
+    return ({TRANSACTIONS: part.transactions, QUARANTINE: part.quarantine} for part in cleaned_parts(connection, month, settings.duplicates))
+
+
+def cleaned_parts(
+    connection: duckdb.DuckDBPyConnection, month: date, duplicates: cleaning.Duplicates = "keep", size: int = month_parts.LINES_PER_PART
+) -> Iterator[cleaning.Cleaned]:
+    """The month cleaned in parts of about so many lines; together they are what cleaning it at once gives."""
     names = read(connection, "select * from raw.product_names where invoice_month <= $month order by all", {"month": month})
-    for number, lines in enumerate(month_parts.whole_invoices(connection, RAW_TRANSACTIONS, month)):
-        cleaned = cleaning.clean(lines, names, read_seed("non_product_codes"), read_seed("country_names"), duplicates=settings.duplicates)
+    for number, lines in enumerate(month_parts.whole_invoices(connection, RAW_TRANSACTIONS, month, size)):
+        cleaned = cleaning.clean(lines, names, read_seed("non_product_codes"), read_seed("country_names"), duplicates=duplicates)
         # Lines without a date come with every part, and count once.
         is_new = pl.lit(number == 0) | pl.col("parsed_invoiced_at").is_not_null()
-        yield {TRANSACTIONS: cleaned.transactions, QUARANTINE: cleaned.quarantine.filter(is_new)}
+        yield cleaning.Cleaned(cleaned.transactions, cleaned.quarantine.filter(is_new))
 
 
 credits_accounted_for = quality.Check(
