@@ -1,6 +1,6 @@
 """Parquet files too large to be parsed at once are landed in slices, with the outcome of any other file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SERIALS = ["40547.5", "40548", "40549", "40550", "40551", "40552", "40553", "405
 ISO = [f"2011-01-{day:02} 08:00:00" for day in range(4, 14)]
 
 
-def frame(dates: list[str | None], prices: list[str] | None = None) -> pl.DataFrame:
+def frame(dates: Sequence[str | None], prices: Sequence[str] | None = None) -> pl.DataFrame:
     count = len(dates)
     return pl.DataFrame(
         {
