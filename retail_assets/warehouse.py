@@ -93,8 +93,7 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
         else:
-            # Bars of DuckDB's own would stand between our lines of progress.
-            connection.execute("set enable_progress_bar = false")
+            connection.execute(_WITHOUT_BARS)
             _create_tables(connection)
             return connection
 
@@ -235,13 +234,12 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: pl.DataFr
 
 def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFrame) -> None:
     """Add rows to a table, columns matched by name."""
-    rows = conform(frame, table)
-    if rows.height:
-        connection.register("appended_rows", rows)
+    appended_rows = conform(frame, table)
+    if appended_rows.height:
+        # DuckDB finds the frame by its name. One that is registered would stay in memory until the transaction ends.
         connection.execute(f"insert into {table.full_name} by name select * from appended_rows")  # noqa: S608 - names are our contracts
-        connection.unregister("appended_rows")
         if table.month_column:
-            _note_unpublished(connection, table, rows[table.month_column].drop_nulls().unique().to_list())
+            _note_unpublished(connection, table, appended_rows[table.month_column].drop_nulls().unique().to_list())
 
 
 def _note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
