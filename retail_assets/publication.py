@@ -311,9 +311,7 @@ def _build(
             going = _hash(connection, table, months[name]) if name in kept & by_month else ""
             row_counts[name] = _copy(connection, table, months.get(name), is_new=name not in kept)
             # Hashes of months add up, so those that stay need not be computed again.
-            hashes[name] = (
-                content_hash.exchanged(stated[name], going, _hash(connection, table, months[name])) if going else _hash(connection, table)
-            )
+            hashes[name] = content_hash.exchanged(stated[name], going, _hash(connection, table, months[name])) if going else _hash(connection, table)
         described = [*copied, DATA_DICTIONARY, PUBLICATION]
         connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
         connection.register("described", _dictionary(described))

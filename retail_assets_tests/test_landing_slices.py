@@ -50,6 +50,7 @@ def land(folder: Path, home: Path) -> tuple[landing.LandedFile, pl.DataFrame]:
 
 
 CASES = {
+    "a date far from the middle of the file is none": frame(["2099-01-01 08:00:00", *ISO[1:]]),
     "day first, decided by the last slices": frame(DAY_FIRST),
     "Excel serials, of which one alone tells seconds": frame(SERIALS),
     "a decimal comma in the last slice only": frame(ISO, ["2"] * 9 + ["2,5"]),
@@ -62,6 +63,7 @@ def test_slices_give_what_the_whole_file_gives(folder: Path, tmp_path: Path, mon
     lines.write_parquet(folder / "january.parquet", row_group_size=4)
     whole = land(folder, tmp_path / "whole")
     monkeypatch.setattr(landing, "_LINES_PER_BATCH", SLICE)
+    monkeypatch.setattr(landing, "_LARGE_BYTES", 0)
     in_slices = land(folder, tmp_path / "slices")
     assert in_slices[0] == whole[0]
     assert whole[0].status == "landed"
@@ -87,6 +89,7 @@ def test_a_large_file_that_is_refused_leaves_no_line(
 ) -> None:
     lines.write_parquet(folder / "january.parquet")
     monkeypatch.setattr(landing, "_LINES_PER_BATCH", SLICE)
+    monkeypatch.setattr(landing, "_LARGE_BYTES", 0)
     report = landing.land(connection, folder, SEEN_AT)
     assert report.files[0].status == "refused"
     assert reason in str(report.files[0].reason)

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import publication
+from retail_assets import content_hash, publication
 from retail_assets.contracts import LAST_PUBLICATION, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, UNPUBLISHED_MONTHS, Table
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse, replace_month
@@ -118,6 +118,8 @@ def assert_equal_to_one_made_anew(connection: duckdb.DuckDBPyConnection, setting
     connection.execute(f"delete from {LAST_PUBLICATION.full_name}")
     anew = publish(connection, settings, minutes)
     assert content(path) == content(anew)
+    assert [found.table_name for found in content_hash.compare(path) if not found.is_as_stated] == []
+    assert content_hash.compare(path) == content_hash.compare(anew)
     assert structure(path) == structure(anew)
     # Go on from the one that took over the last.
     connection.execute(f"delete from {LAST_PUBLICATION.full_name}")

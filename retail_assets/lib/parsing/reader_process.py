@@ -1,7 +1,7 @@
 """The process that reads files of doubtful kinds for `isolation.SafeReader`: requests on stdin, answers on stdout, bounded memory and time.
 
-A request is a line of JSON and the content of a file; an answer a line of JSON, and for each part its lines as Arrow streams. Where slices are asked for,
-each is an answer of its own, worked out when the one before has been taken. It ends with its input.
+A request is a line of JSON and the content of a file; an answer a line of JSON, and for each part its lines as Arrow streams. Of slices, each is an
+answer of its own, worked out when the one before has been taken. It ends with its input.
 """
 
 from __future__ import annotations
