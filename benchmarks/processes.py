@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -20,6 +21,10 @@ class Cost:
     """Of all its processes, user and system."""
     peak_mb: float
     """Resident memory of its largest process."""
+    together_mb: float
+    """Most resident memory of all its processes together, looked at five times a second; pages that they share count for each."""
+    said: str
+    """What it wrote to stderr."""
 
 
 class CommandError(RuntimeError):
@@ -35,18 +40,44 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
     with tempfile.TemporaryFile("w+") as said:
         started = time.perf_counter()
         process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=said)
+        ended, together = threading.Event(), [0.0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, together))
+        watcher.start()
         _, status, used = os.wait4(process.pid, 0)
+        ended.set()
+        watcher.join()
         process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        said.seek(0)
+        text = said.read()
         if process.returncode:
-            said.seek(0)
-            raise CommandError(f"{' '.join(map(str, command))} exited with {process.returncode}:\n{said.read()[-2000:]}")
-    return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+            raise CommandError(f"{' '.join(map(str, command))} exited with {process.returncode}:\n{text[-2000:]}")
+    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, together[0], text)
+
+
+def _watch(pid: int, ended: threading.Event, together_mb: list[float]) -> None:
+    while not ended.wait(0.2):
+        together_mb[0] = max(together_mb[0], resident_mb(pid))
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process and all its descendants; nothing for what has ended meanwhile."""
+    pages, waiting = 0, [pid]
+    while waiting:
+        folder = Path("/proc") / str(waiting.pop())
+        try:
+            pages += int((folder / "statm").read_text().split()[1])
+            waiting += [int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()]
+        except (OSError, ValueError, IndexError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
 def best(costs: Iterable[Cost]) -> Cost:
     """The least of each figure: what is above it is other work on the machine."""
     tried = list(costs)
-    return Cost(min(one.wall_seconds for one in tried), min(one.cpu_seconds for one in tried), min(one.peak_mb for one in tried))
+    least = {name: min(getattr(one, name) for one in tried) for name in ("wall_seconds", "cpu_seconds", "peak_mb", "together_mb")}
+    return replace(tried[0], **least)
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

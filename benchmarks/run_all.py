@@ -16,8 +16,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-QUICK: tuple[tuple[str, ...], ...] = (("whole.py", "--rounds", "1"), ("steps.py",), ("landing.py",))
-FULL: tuple[tuple[str, ...], ...] = (("whole.py", "--rounds", "3"), ("steps.py",), ("landing.py",))
+QUICK: tuple[tuple[str, ...], ...] = (("whole.py", "--rounds", "1"), ("steps.py",), ("landing.py",), ("growth.py",), ("history.py",))
+FULL: tuple[tuple[str, ...], ...] = (
+    ("whole.py", "--rounds", "3"),
+    ("steps.py",),
+    ("landing.py",),
+    ("growth.py", "--lines", "500000", "5000000", "50000000"),
+    ("history.py", "--months", "12", "24", "60", "--lines-per-year", "500000"),
+)
 
 
 def main() -> None:

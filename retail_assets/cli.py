@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from retail_assets.landing import LandingReport
 
 _DONE, _ATTENTION, _USAGE = 0, 1, 2
-_SAMPLE_LINES = 50_000
+_SAMPLE_LINES, _SAMPLE_MONTHS = 50_000, 13
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     sample = commands.add_parser("sample", help="write a generated sample, for trying things out")
     sample.add_argument("--lines", type=int, default=_SAMPLE_LINES, help=f"number of lines (default: {_SAMPLE_LINES})")
     sample.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
+    sample.add_argument("--months", type=_positive, default=_SAMPLE_MONTHS, metavar="N", help="months from 2010-12 on (default: %(default)s)")
+    sample.add_argument(
+        "--format",
+        choices=("csv", "parquet"),
+        help="CSV or Parquet files by month (default: CSV; Parquet above a million lines or for other months than 13, piece by piece)",
+    )
     sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     sample.set_defaults(command=_sample)
 
@@ -200,8 +206,15 @@ def _land_sample_if_empty(settings: Settings) -> None:
 def _sample(options: argparse.Namespace) -> int:
     from retail_assets.lib import sample  # noqa: PLC0415
 
+    is_large = options.lines > sample.PIECE_LINES or options.months != _SAMPLE_MONTHS
+    if is_large and options.format == "csv":
+        _say(f"CSV is written up to {sample.PIECE_LINES:,} lines of {_SAMPLE_MONTHS} months. Leave out --format for Parquet.")
+        return _USAGE
     try:
-        paths = sample.write(sample.generate(options.lines, options.seed), options.out)
+        if is_large or options.format == "parquet":
+            paths = sample.write_history(options.out, options.lines, options.seed, options.months)
+        else:
+            paths = sample.write(sample.generate(options.lines, options.seed), options.out)
     except (ValueError, FileExistsError) as error:
         _say(str(error))
         return _USAGE

@@ -672,6 +672,31 @@ WAREHOUSE_FORMAT = Table(
 FORMAT = 1
 """The format that this code reads and writes. One more whenever code of before must not open the warehouse: when landed tables change."""
 
+UNPUBLISHED_MONTHS = Table(
+    schema="quality",
+    name="unpublished_months",
+    grain="One row per month of a table that was written after the last publication.",
+    key=("table_name", "invoice_month"),
+    columns=(
+        Column("table_name", "VARCHAR", "Table with its schema."),
+        Column("invoice_month", "DATE", "First day of the month."),
+    ),
+)
+
+LAST_PUBLICATION = Table(
+    schema="quality",
+    name="last_publication",
+    grain="One row: the published file that `quality.unpublished_months` speaks of, as it was left.",
+    key=("version",),
+    columns=(
+        Column("version", "VARCHAR", "Name of the publication."),
+        Column("code_hash", "VARCHAR", "That of `marts.publication`."),
+        Column("duckdb_version", "VARCHAR", "Version of DuckDB that wrote the file."),
+        Column("size_bytes", "BIGINT", "Size of the file."),
+        Column("modified_ns", "BIGINT", "When the file was last written to, in nanoseconds since 1970: a client that wrote to it changed this."),
+    ),
+)
+
 TABLES: tuple[Table, ...] = (
     LANDED_FILES,
     LANDED_LINES,
@@ -698,6 +723,8 @@ TABLES: tuple[Table, ...] = (
     CHECK_RESULTS,
     BUILT_MONTHS,
     WAREHOUSE_FORMAT,
+    UNPUBLISHED_MONTHS,
+    LAST_PUBLICATION,
 )
 """Every table that Python writes, in the order of the flow."""
 

@@ -18,18 +18,23 @@ from typing import Final
 import duckdb
 import polars as pl
 
+from retail_assets import month_parts, provenance
 from retail_assets import months as m
-from retail_assets import provenance
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, TABLES
 from retail_assets.files import write_whole
 from retail_assets.lib import cleaning, parsing
-from retail_assets.warehouse import append, read, read_months, replace_month, transaction
+from retail_assets.warehouse import append, read, replace_month, transaction
 
 MOST_FILE_BYTES: Final = 2 * 1024**3
 """A larger file is refused: it is read whole."""
 
-_LINES_PER_BATCH: Final = 500_000
-"""Files are parsed together up to this many lines: few passes over many small files, bounded memory over large ones."""
+_LINES_PER_BATCH: Final = 250_000
+"""Files are parsed together up to this many lines: few passes over many small files. Larger Parquet files are read in slices of so many."""
+
+_FIRST_LINE_NO: Final = 2
+
+_LARGE_BYTES: Final = 1_000_000
+"""A Parquet file of fewer bytes is read whole: sales take some six bytes a line."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,11 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
     outcomes: dict[str, LandedFile] = {}
     with transaction(connection):
         with parsing.SafeReader() as reader:
-            for batch in _batches(reader, landing_dir, wanted.values()):
+            large = {file_id: file for file_id, file in wanted.items() if _may_be_large(file)}
+            for batch in _batches(reader, landing_dir, (file for file_id, file in wanted.items() if file_id not in large)):
                 outcomes |= _read_batch(connection, batch, date_order)
+            for file_id, file in large.items():
+                outcomes[file_id] = _read_in_slices(connection, reader, landing_dir, file, date_order)
         after = tuple(
             replace(outcomes[file.file_id], file_name=file.file_name, status=_status(file, outcomes)) if file.file_id in outcomes else file
             for file in current
@@ -102,7 +110,7 @@ def land(connection: duckdb.DuckDBPyConnection, landing_dir: Path, seen_at: date
         append(connection, LANDED_FILES, _frame(after))
         touched = _touched(before, after)
         for month in sorted({*touched, *_months_without_names(connection)}):
-            replace_month(connection, PRODUCT_NAMES, month, cleaning.product_names(read_months(connection, LANDED_LINES, month, month)))
+            replace_month(connection, PRODUCT_NAMES, month, _product_names(connection, month))
         report = LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
         _clear_months_outside(connection, report.months)
     return report
@@ -263,6 +271,39 @@ def _read_file(reader: parsing.SafeReader, landing_dir: Path, file: LandedFile) 
     except parsing.RefusedFileError as error:
         return _Read(replace(file, status="refused", reason=str(error)))
     return _Read(replace(file, encoding=text.encoding, line_count=sum(part.lines.height for part in text.parts)), text.parts)
+
+
+def _may_be_large(file: LandedFile) -> bool:
+    return file.file_name.lower().endswith(".parquet") and file.size_bytes > _LARGE_BYTES
+
+
+def _read_in_slices(
+    connection: duckdb.DuckDBPyConnection, reader: parsing.SafeReader, landing_dir: Path, file: LandedFile, date_order: parsing.DateOrder
+) -> LandedFile:
+    """Parse and store the lines of a Parquet file slice by slice, and say what became of it."""
+    months: set[date] = set()
+    try:
+        content = _content(landing_dir, file)
+        with reader.slices(content, _LINES_PER_BATCH, ("invoice_date", "unit_price")) as (_, columns):
+            deciding = pl.concat(columns)
+        decided = parsing.conventions(deciding["invoice_date"], deciding["unit_price"], date_order)
+        month, line_no = decided.first_month, _FIRST_LINE_NO
+        with reader.slices(content, _LINES_PER_BATCH) as (line_count, pieces):
+            for piece in pieces:
+                lines = piece.with_columns(line_no=pl.int_range(line_no, line_no + pl.len(), dtype=pl.Int32), file_id=pl.lit(file.file_id))
+                parsed = parsing.parse_slice(lines, decided, month)
+                month, line_no = parsed.item(-1, "invoice_month"), line_no + piece.height
+                months.update(parsed["invoice_month"].unique())
+                append(connection, LANDED_LINES, parsed)
+    except parsing.RefusedFileError as error:
+        connection.execute(f"delete from {LANDED_LINES.full_name} where file_id = ?", [file.file_id])  # noqa: S608 - names are our contracts
+        return replace(file, status="refused", reason=str(error))
+    return replace(file, line_count=line_count, months=tuple(sorted(months)), date_format=decided.date_format)
+
+
+def _product_names(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:
+    """The roll-up of names of a month, from its lines part by part."""
+    return cleaning.added_up(cleaning.product_names(part) for part in month_parts.whole_invoices(connection, LANDED_LINES, month))
 
 
 def _content(landing_dir: Path, file: LandedFile) -> bytes:

@@ -10,10 +10,10 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import dagster as dg
@@ -26,7 +26,7 @@ from retail_assets.contracts import Table
 from retail_assets.order import open_warehouse
 from retail_assets.partitions import month_of, monthly_partitions
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, replace_month, transaction
+from retail_assets.warehouse import Query, Warehouse, another, append_month, first_rows, replace_month, transaction
 
 OWNERS = ["team:data-engineering"]
 POOL = "warehouse"
@@ -35,9 +35,11 @@ POOL = "warehouse"
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """A range of months is one run. Assets without months say so too: Dagster takes a range only where every selected asset does."""
 
-Frames = Mapping[Table, pl.DataFrame]
-BuildMonth = Callable[..., Frames]
-"""Called with connection, month and settings, and with what was prepared where the asset prepares its months."""
+Frames = Mapping[Table, pl.DataFrame | Query]
+"""The rows of a month by table, as a frame or as the query that gives them inside the warehouse."""
+BuildMonth = Callable[..., Frames | Iterator[Frames]]
+"""Called with connection, month and settings, and with what was prepared where the asset prepares its months. Gives the rows of a month at once, or
+part after part: each part is stored before the next one is asked for."""
 PrepareMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Any]
 """The part of a month that reads tables of other assets only, and writes none."""
 DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
@@ -170,29 +172,48 @@ def monthly_asset(
     return decorate
 
 
-def _as_prepared(_connection: duckdb.DuckDBPyConnection, _month: date, _settings: Settings, frames: Frames) -> Frames:
+def _as_prepared(
+    _connection: duckdb.DuckDBPyConnection, _month: date, _settings: Settings, frames: Frames | Iterator[Frames]
+) -> Frames | Iterator[Frames]:
     return frames
+
+
+def _begun(parts: Iterator[Frames], connection: duckdb.DuckDBPyConnection) -> Iterator[Frames]:
+    """The parts, of which the first is worked out now, and the others when they are asked for; then the connection they read from is closed."""
+    first = list(islice(parts, 1))
+
+    def all_parts() -> Iterator[Frames]:
+        with closing(connection):
+            yield from first
+            yield from parts
+
+    return all_parts()
 
 
 @contextmanager
 def _prepared_ahead(
     connection: duckdb.DuckDBPyConnection, months: Sequence[date], settings: Settings, build: BuildMonth, prepare: PrepareMonth | None
-) -> Iterator[Callable[[date], Frames]]:
+) -> Iterator[Callable[[date], Frames | Iterator[Frames]]]:
     """The function that builds a month. While its caller writes the month, the next one is prepared, through a connection of its own."""
     if prepare is None:
         yield lambda month: build(connection, month, settings)
         return
 
     def work(month: date) -> Any:
-        with closing(connection.cursor()) as own:
-            return prepare(own, month, settings)
+        with ExitStack() as stack:
+            own = stack.enter_context(closing(another(connection)))
+            prepared = prepare(own, month, settings)
+            if isinstance(prepared, Iterator):
+                prepared = _begun(prepared, own)
+                stack.pop_all()
+            return prepared
 
     ((line_count,),) = connection.execute("select count(*) from raw.raw_transactions").fetchall()
     follower = dict(pairwise(months)) if line_count <= _MOST_LINES_AHEAD else {}
     with ThreadPoolExecutor(max_workers=1) as worker:
         under_way: dict[date, Future[Any]] = {}
 
-        def build_month(month: date) -> Frames:
+        def build_month(month: date) -> Frames | Iterator[Frames]:
             prepared = (under_way.pop(month, None) or worker.submit(work, month)).result()
             if following := follower.get(month):
                 under_way[following] = worker.submit(work, following)
@@ -224,7 +245,7 @@ def _refresh_month(
     context: dg.AssetExecutionContext,
     connection: duckdb.DuckDBPyConnection,
     month: date,
-    build: Callable[[date], Frames],
+    build: Callable[[date], Frames | Iterator[Frames]],
     tables: Sequence[Table],
     checks: Sequence[quality.Check],
     inputs: Sequence[order.Input],
@@ -245,12 +266,15 @@ def _refresh_month(
         order.wait_for_months_before(context, month, tables[0], behind)
     order.let_other_runs_go_first(context, month, sorted({needed for _, needed in stale if needed < month}))
     results: list[quality.Result] = []
-    frames: Frames = {}
+    row_counts: dict[Table, int] = {}
     try:
         with transaction(connection):
-            frames = build(month)
-            for table, frame in frames.items():
-                replace_month(connection, table, month, frame)
+            built = build(month)
+            for frames in [built] if isinstance(built, Mapping) else built:
+                for table, rows in frames.items():
+                    # The first part takes the place of the month, the others come to it.
+                    store = replace_month if table not in row_counts else append_month
+                    row_counts[table] = row_counts.get(table, 0) + store(connection, table, month, rows)
             results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
@@ -263,8 +287,8 @@ def _refresh_month(
         month=month,
         results=results,
         seconds=time.perf_counter() - started,
-        row_counts={table: frame.height for table, frame in frames.items()},
-        preview={table: frame.head(_PREVIEW_ROWS) for table, frame in frames.items()},
+        row_counts=row_counts,
+        preview={table: first_rows(connection, table, month, _PREVIEW_ROWS) for table in row_counts},
     )
     state = "refused by a check" if outcome.is_blocked else ", ".join(f"{count:,} {table.name}" for table, count in outcome.row_counts.items())
     context.log.info("%s: %s in %.2f s", m.label(month), state, outcome.seconds)

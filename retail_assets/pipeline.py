@@ -36,7 +36,7 @@ class Arrivals:
 
 def land(settings: Settings) -> Arrivals:
     """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
-    with _warehouse(settings).get_connection() as connection:
+    with Warehouse.of(settings).get_connection() as connection:
         report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
         pending = provenance.pending_months(connection, settings)
         is_published = publication.current(settings) is not None and provenance.is_published(connection, settings)
@@ -49,10 +49,6 @@ def refresh(settings: Settings, months: list[date]) -> tuple[bool, list[str]]:
     from retail_assets.partitions import RANGE_END, RANGE_START  # noqa: PLC0415
 
     return _execute(settings, "refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()})
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(database=str(settings.warehouse_path), lock_timeout_seconds=settings.lock_timeout_seconds)
 
 
 def publish(settings: Settings) -> tuple[bool, list[str]]:

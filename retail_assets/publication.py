@@ -9,12 +9,13 @@ Why a link to a directory per version and not a rename over the file: docs/decis
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -24,19 +25,50 @@ import polars as pl
 
 from retail_assets import content_hash, dbt_models, provenance, quality
 from retail_assets import months as m
-from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, LANDED_LINES, MONEY, PRODUCT_NAMES, TABLES, WAREHOUSE_FORMAT, Column, Table
+from retail_assets.contracts import (
+    ASSOCIATION_RULES,
+    BUILT_MONTHS,
+    BUILT_TABLES,
+    CUSTOMER_SEGMENTS,
+    GROUP_RULES,
+    LANDED_LINES,
+    LAST_PUBLICATION,
+    MONEY,
+    PRODUCT_NAMES,
+    RETURNS,
+    RFM_FEATURES,
+    TABLES,
+    TRANSACTIONS,
+    UNPUBLISHED_MONTHS,
+    WAREHOUSE_FORMAT,
+    Column,
+    Table,
+)
 from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
 from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text, transaction
 
 FILE_NAME: Final = "retail.duckdb"
+_COPIED_AT_ONCE: Final = 1 << 30
 _BUILDING_SUFFIX: Final = ".building"
 _CATALOG: Final = "published"
 """Name of the new file while it is being built."""
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
 _CODE_SUFFIXES: Final = frozenset({".py", ".sql", ".yml", ".csv"})
 
-_WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS, WAREHOUSE_FORMAT)
+_WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS, WAREHOUSE_FORMAT, UNPUBLISHED_MONTHS, LAST_PUBLICATION)
 """Left out: what readers need of the landing is in raw.raw_transactions."""
+
+_FCT_SALES: Final = "marts.fct_sales"
+_MADE_BY_MONTH: Final[Mapping[str, tuple[Table, ...]]] = {
+    **{table.full_name: (table,) for table in BUILT_TABLES},
+    _FCT_SALES: (TRANSACTIONS,),
+    "marts.fct_returns": (TRANSACTIONS, RETURNS),
+    "marts.customer_segments": (CUSTOMER_SEGMENTS, RFM_FEATURES),
+    "marts.association_rules": (ASSOCIATION_RULES,),
+    "marts.group_rules": (GROUP_RULES,),
+}
+"""Published tables of which a month is made of the same month of some tables (and, of `fct_sales`, of all returns of its sales). They are copied
+month by month, which bounds memory, and only the months that changed. All others are small, or of the whole history by their nature."""
 
 PUBLICATION = Table(
     schema="marts",
@@ -147,6 +179,9 @@ def publish(
     building = versions / f"{name}{_BUILDING_SUFFIX}"
     building.mkdir()
     file = building / FILE_NAME
+    base = _last_publication(connection, settings)
+    if base:
+        _clone(base, file)
     row_counts = _build(connection, file, tables or published_tables(), settings, published_at, run_id)
     _verify(file, row_counts)
     file.chmod(0o444)
@@ -154,6 +189,7 @@ def publish(
     directory = building.rename(versions / name)
     _flush(versions)
     _point_to(settings.serving_dir, directory)
+    _note(connection, directory)
     _prune(settings)
     return Publication(directory, row_counts)
 
@@ -222,26 +258,129 @@ def _refuse_emptied_tables(connection: duckdb.DuckDBPyConnection) -> None:
         raise PublicationRefusedError(f"No month of {', '.join(emptied)} is built yet, so the last good publication stays. Run `retail run` first.")
 
 
+def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Path | None:
+    """The file from which only the unpublished months differ; None where there is none, or it may hold anything else.
+
+    A file that was written to since, by whichever client, is not taken, and neither is one that other code or another DuckDB made.
+    """
+    found = connection.execute(f"select * from {LAST_PUBLICATION.full_name} where duckdb_version = version()").fetchall()  # noqa: S608
+    for name, code, _, size, modified in found:
+        file = settings.serving_dir / "versions" / str(name) / FILE_NAME
+        if code == code_hash() and file.exists() and not file.with_name(f"{FILE_NAME}.wal").exists():
+            status = file.stat()
+            if (status.st_size, status.st_mtime_ns) == (size, modified):
+                return file
+    return None
+
+
+def _note(connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
+    """From now on, unpublished months are those written after this publication."""
+    status = (directory / FILE_NAME).stat()
+    with transaction(connection):
+        for table in (UNPUBLISHED_MONTHS, LAST_PUBLICATION):
+            connection.execute(f"delete from {table.full_name}")  # noqa: S608 - names are our contracts
+        connection.execute(
+            f"insert into {LAST_PUBLICATION.full_name} select $version, $code_hash, version(), $size_bytes, $modified_ns",
+            {"version": directory.name, "code_hash": code_hash(), "size_bytes": status.st_size, "modified_ns": status.st_mtime_ns},
+        )
+
+
+def _clone(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel; file systems that can share blocks do."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while os.copy_file_range(reader.fileno(), writer.fileno(), _COPIED_AT_ONCE):
+            pass
+
+
 def _build(
     connection: duckdb.DuckDBPyConnection, file: Path, tables: Sequence[Table], settings: Settings, published_at: datetime, run_id: str
 ) -> dict[str, int]:
-    """Make the file; returns the rows that went into each table."""
+    """Make the file, or bring the copy of the last one up to date; returns the rows of each table."""
     copied = [table for table in tables if table not in (DATA_DICTIONARY, PUBLICATION)]
     _refuse_undeclared_columns(connection, copied)
     with _attached(connection, file):
-        row_counts = {table.full_name: _copy(connection, table) for table in copied}
+        stated = _stated_hashes(connection)
+        kept = {name for (name,) in connection.execute(_KEPT_TABLES, {"catalog": _CATALOG}).fetchall()}
+        by_month = {table.full_name for table in copied if table.full_name in _MADE_BY_MONTH}
+        months = _months_to_copy(connection, by_month, kept)
+        for name in kept - by_month:
+            connection.execute(f"drop table {_CATALOG}.{name}")
+        row_counts: dict[str, int] = {}
+        hashes: dict[str, str] = {}
+        for table in copied:
+            name = table.full_name
+            going = _hash(connection, table, months[name]) if name in kept & by_month else ""
+            row_counts[name] = _copy(connection, table, months.get(name), is_new=name not in kept)
+            # Hashes of months add up, so those that stay need not be computed again.
+            hashes[name] = content_hash.exchanged(stated[name], going, _hash(connection, table, months[name])) if going else _hash(connection, table)
         described = [*copied, DATA_DICTIONARY, PUBLICATION]
         connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
         connection.register("described", _dictionary(described))
         connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
         connection.unregister("described")
-        hashes = {
-            table.full_name: content_hash.hash_table(connection, f"{_CATALOG}.{table.full_name}", content_hash.hashed_columns(table))
-            for table in (*copied, DATA_DICTIONARY)
-        }
+        hashes[DATA_DICTIONARY.full_name] = _hash(connection, DATA_DICTIONARY)
         connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
         connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id) | _stated(hashes))
     return row_counts | {PUBLICATION.full_name: 1, DATA_DICTIONARY.full_name: sum(len(table.columns) for table in described)}
+
+
+def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What the copied file says of its tables; nothing where none was copied."""
+    if not connection.execute("select 1 from duckdb_tables() where database_name = $catalog limit 1", {"catalog": _CATALOG}).fetchall():
+        return {}
+    ((hashes,),) = connection.execute(f"select content_hashes from {_CATALOG}.{PUBLICATION.full_name}").fetchall()  # noqa: S608 - our contract
+    return dict(json.loads(hashes))
+
+
+def _hash(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None = None) -> str:
+    """Hash of the rows of a table of the file, or of some of its months."""
+    rows = f"{_CATALOG}.{table.full_name}"
+    if months is not None:
+        wanted = ", ".join(f"date '{month}'" for month in months)
+        rows = f"(select * from {rows} where list_contains([{wanted}]::date[], {table.month_column}))"  # noqa: S608 - names are our contracts
+    return content_hash.hash_table(connection, rows, content_hash.hashed_columns(table))
+
+
+_KEPT_TABLES: Final = "select schema_name || '.' || table_name from duckdb_tables() where database_name = $catalog"
+
+
+def _months_to_copy(connection: duckdb.DuckDBPyConnection, names: Collection[str], kept: Collection[str]) -> dict[str, list[date]]:
+    """The months of each table made by month that the file does not hold as they are now: all of them where it does not hold the table."""
+    changed = {table: _changed_months(connection, table, table.full_name in kept) for table in BUILT_TABLES}
+    months = {name: set[date]().union(*(changed[source] for source in _MADE_BY_MONTH[name])) for name in names}
+    for name in names:
+        if name not in kept:
+            months[name] = set[date]().union(*(_months_of(connection, source) for source in _MADE_BY_MONTH[name]))
+    if _FCT_SALES in kept and _FCT_SALES in names:
+        parameters = {"months": sorted(changed[RETURNS])}
+        months[_FCT_SALES] |= {month for (month,) in connection.execute(_MONTHS_WITH_OTHER_RETURNS, parameters).fetchall()}
+    return {name: sorted(found) for name, found in months.items()}
+
+
+_MONTHS_WITH_OTHER_RETURNS: Final = """
+    with changed_returns as (
+        select sale_month from core.returns where list_contains($months, invoice_month)
+        union all
+        select sale_month from published.core.returns where list_contains($months, invoice_month)
+    )
+    select distinct sale_month from changed_returns where sale_month is not null
+"""
+"""Months of the sales that are, or were, reversed by the returns of the changed months."""
+
+
+def _changed_months(connection: duckdb.DuckDBPyConnection, table: Table, is_kept: bool) -> set[date]:
+    """Months of a table that were written since, and those of which the file holds more or fewer rows."""
+    noted = f"select invoice_month from {UNPUBLISHED_MONTHS.full_name} where table_name = $name"  # noqa: S608 - names are our contracts
+    counts = "select {month}, count(*) from {table} group by {month}"
+    here, there = (counts.format(month=table.month_column, table=name) for name in (table.full_name, f"{_CATALOG}.{table.full_name}"))
+    found = connection.execute(noted, {"name": table.full_name}).fetchall()
+    if is_kept:
+        found += connection.execute(f"select {table.month_column} from (({here} except {there}) union all ({there} except {here}))").fetchall()  # noqa: S608
+    return {row[0] for row in found}
+
+
+def _months_of(connection: duckdb.DuckDBPyConnection, table: Table) -> set[date]:
+    return {row[0] for row in connection.execute(f"select distinct {table.month_column} from {table.full_name}").fetchall()}  # noqa: S608
 
 
 @contextmanager
@@ -271,15 +410,26 @@ def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Se
         raise PublicationRefusedError(f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again.")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
-    """A table or view of the warehouse, as it is declared, its rows in the order of the key; returns how many."""
-    connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
-    ordered = f"select * from {table.full_name} order by {', '.join(table.key)}"  # noqa: S608 - names are our contracts
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None, *, is_new: bool) -> int:
+    """A table or view of the warehouse, as it is declared, its rows in the order of the key, of months one after the other.
+
+    Returns how many rows it has. `months` are those to copy, where it is made by month.
+    """
+    name = f"{_CATALOG}.{table.full_name}"
+    if months is None or is_new:
+        connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
+    ordered = f"order by {', '.join(table.key)}"
     try:
-        ((row_count,),) = connection.execute(f"insert into {_CATALOG}.{table.full_name} by name {ordered}").fetchall()
+        if months is None:
+            connection.execute(f"insert into {name} by name select * from {table.full_name} {ordered}")  # noqa: S608 - names are our contracts
+        for month in months or ():
+            if not is_new:
+                connection.execute(f"delete from {name} where {table.month_column} = ?", [month])  # noqa: S608
+            of_month = f"select * from {table.full_name} where {table.month_column} = ? {ordered}"  # noqa: S608
+            connection.execute(f"insert into {name} by name {of_month}", [month])
     except duckdb.ConstraintException as error:
         raise PublicationRefusedError(f"{table.full_name} is not what it is declared to be: {error}. Materialize it again, then publish.") from error
-    return int(row_count)
+    return int(connection.execute(f"select count(*) from {name}").fetchall()[0][0])  # noqa: S608
 
 
 _PUBLICATION_ROW: Final = """

@@ -141,6 +141,11 @@ class Settings(BaseModel):
         return (self.home / "warehouse" / "retail.duckdb").absolute()
 
     @property
+    def duckdb_config(self) -> dict[str, str]:
+        """What every connection to a DuckDB file is opened with."""
+        return {"memory_limit": self.memory_limit} if self.memory_limit else {}
+
+    @property
     def months_path(self) -> Path:
         """The note that says which months have landed, read when the code location loads (see `partitions.py`)."""
         return (self.home / "warehouse" / "months.json").absolute()

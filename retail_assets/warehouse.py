@@ -11,15 +11,18 @@ from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import duckdb
 import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_MONTHS, FORMAT, IRREPLACEABLE_TABLES, TABLES, WAREHOUSE_FORMAT, Table
+from retail_assets.contracts import BUILT_MONTHS, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Table
 from retail_assets.errors import ToldError
+
+if TYPE_CHECKING:
+    from retail_assets.settings import Settings
 
 STORAGE_VERSION: Final = "v1.0.0"
 """Storage version of every file we create: opened by DuckDB 1.1 to 2.0 (docs/decisions.md, 2)."""
@@ -31,6 +34,10 @@ _CONFIG: Final[dict[str, Any]] = {
 }
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 2.0
+
+
+_WITHOUT_BARS: Final = "set enable_progress_bar = false"
+"""Bars of DuckDB's own would stand between our lines of progress."""
 
 
 class WarehouseBusyError(ToldError):
@@ -49,6 +56,15 @@ class Warehouse(DuckDBResource):
     """DuckDB file of the pipeline. Waits a bounded time for another process that holds it, and closes whatever happens."""
 
     lock_timeout_seconds: float = Field(default=600.0, description="How long to wait for another process that holds the file.")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The warehouse of the settings."""
+        return cls(
+            database=str(settings.warehouse_path),
+            connection_config=settings.duckdb_config,
+            lock_timeout_seconds=settings.lock_timeout_seconds,
+        )
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -88,11 +104,19 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
         else:
             try:
+                connection.execute(_WITHOUT_BARS)
                 _create_tables(connection, path)
             except BaseException:
                 connection.close()
                 raise
             return connection
+
+
+def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A further connection to the same open file, for another thread or a transaction of its own."""
+    opened = connection.cursor()
+    opened.execute(_WITHOUT_BARS)
+    return opened
 
 
 def _holder(error: duckdb.IOException) -> str:
@@ -216,28 +240,78 @@ def conform(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     return frame.select(declared.names())
 
 
-def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: date, frame: pl.DataFrame) -> None:
-    """Replace a month of a table by the frame. Call it inside `transaction`: a month is written whole or not at all.
+class Query(NamedTuple):
+    """Rows that the warehouse computes and stores by itself, without passing through Python."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+
+def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: date, rows: pl.DataFrame | Query) -> int:
+    """Replace a month of a table, and return how many rows it has. Call it inside `transaction`: a month is written whole or not at all.
 
     Raises:
-        ContractError: The frame is not as the table declares, or holds another month.
+        ContractError: The rows are not as the table declares, or of another month.
     """
+    _refuse_others(connection, table, month, rows)
+    connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
+    _note_unpublished(connection, table, [month])
+    return _insert(connection, table, rows)
+
+
+def append_month(connection: duckdb.DuckDBPyConnection, table: Table, month: date, rows: pl.DataFrame | Query) -> int:
+    """Add a further part to a month that `replace_month` began, and return how many rows it has.
+
+    Raises:
+        ContractError: The rows are not as the table declares, or of another month.
+    """
+    _refuse_others(connection, table, month, rows)
+    return _insert(connection, table, rows)
+
+
+def _refuse_others(connection: duckdb.DuckDBPyConnection, table: Table, month: date, rows: pl.DataFrame | Query) -> None:
     if table.month_column is None:
         raise ContractError(f"{table.full_name} has no months")
-    rows = conform(frame, table)
-    if (others := rows.filter(pl.col(table.month_column) != month)).height:
+    if isinstance(rows, Query):
+        # Nulls are refused by the table itself.
+        conform(read(connection, f"select * from ({rows.sql}) limit 0", rows.parameters), table)  # noqa: S608 - queries of our own
+    elif (others := conform(rows, table).filter(pl.col(table.month_column) != month)).height:
         raise ContractError(f"{table.full_name}: {others.height} rows of {month:%Y-%m} carry another month, such as {others[table.month_column][0]}")
-    connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: pl.DataFrame | Query) -> int:
+    if isinstance(rows, Query):
+        ((row_count,),) = connection.execute(f"insert into {table.full_name} by name {rows.sql}", dict(rows.parameters)).fetchall()
+        return int(row_count)
     append(connection, table, rows)
+    return rows.height
 
 
 def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFrame) -> None:
     """Add rows to a table, columns matched by name."""
-    rows = conform(frame, table)
-    if rows.height:
-        connection.register("appended_rows", rows)
+    appended_rows = conform(frame, table)
+    if appended_rows.height:
+        # DuckDB finds the frame by its name. One that is registered would stay in memory until the transaction ends.
         connection.execute(f"insert into {table.full_name} by name select * from appended_rows")  # noqa: S608 - names are our contracts
-        connection.unregister("appended_rows")
+        if table.month_column:
+            _note_unpublished(connection, table, appended_rows[table.month_column].drop_nulls().unique().to_list())
+
+
+def _note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
+    """Note which months the next publication has to take anew."""
+    name = UNPUBLISHED_MONTHS.full_name
+    for month in months:
+        known = f"select 1 from {name} where table_name = $table_name and invoice_month = $month"  # noqa: S608 - names are our contracts
+        connection.execute(
+            f"insert into {name} select $table_name, $month where not exists ({known})",
+            {"table_name": table.full_name, "month": month},
+        )
+
+
+def first_rows(connection: duckdb.DuckDBPyConnection, table: Table, month: date, count: int) -> pl.DataFrame:
+    """Some rows of a month, for people to look at."""
+    query = f"select * from {table.full_name} where {table.month_column} = $month limit {count}"  # noqa: S608 - names are our contracts
+    return read(connection, query, {"month": month})
 
 
 def read(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:

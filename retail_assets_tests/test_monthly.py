@@ -15,7 +15,7 @@ from retail_assets import quality
 from retail_assets.contracts import PRODUCT_NAMES
 from retail_assets.monthly import Frames, key_of, monthly_asset, preview
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, read
+from retail_assets.warehouse import Query, Warehouse, read
 
 REFUSED_COUNT = 13
 """The check below refuses a month whose only line count is this."""
@@ -64,6 +64,18 @@ def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settin
     """Writes one row a month."""
     row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_counts[month.month], "unpriced_line_count": 0}
     return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+
+
+@monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky])
+def counted_in_parts(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Iterator[Frames]:
+    """Writes a month as two parts, the second of which is worked out inside the warehouse."""
+    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": 1, "unpriced_line_count": 0}
+    yield {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+    ((count,),) = connection.execute("select 1 + $count", {"count": line_counts[month.month]}).fetchall()
+    second = (
+        "select $month as invoice_month, 'B' as stock_code, 'STAR' as description, $count::bigint as line_count, 0::bigint as unpriced_line_count"
+    )
+    yield {PRODUCT_NAMES: Query(second, {"month": month, "count": count - 1})}
 
 
 @dg.multi_asset(
@@ -121,7 +133,7 @@ def refresh(
 
 def stored(warehouse: Warehouse) -> list[tuple[int, int]]:
     with warehouse.get_connection() as connection:
-        return connection.execute("select month(invoice_month), line_count from raw.product_names order by invoice_month").fetchall()
+        return connection.execute("select month(invoice_month), line_count from raw.product_names order by invoice_month, stock_code").fetchall()
 
 
 def test_a_range_of_months_is_one_run_and_each_month_reports_its_rows(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
@@ -184,6 +196,15 @@ def test_a_refused_month_stays_as_it_was_and_stops_what_is_downstream(warehouse:
     assert stored(warehouse) == [(1, 7), (2, 3), (3, 9)], "the good months are written, the refused one is as before"
     assert result.get_step_failure_events()[0].step_key == "raw__product_names"
     assert not [event for event in result.all_events if event.is_step_start and event.step_key == "downstream"]
+
+
+def test_a_month_in_parts_is_written_whole_or_not_at_all(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    line_counts.update({1: 2, 2: 4})
+    assert refresh(warehouse, instance, "2011-01-01", "2011-02-01", [counted_in_parts]).success
+    assert stored(warehouse) == [(1, 1), (1, 2), (2, 1), (2, 4)]
+    line_counts.update({1: 6, 2: REFUSED_COUNT})
+    assert not refresh(warehouse, instance, "2011-01-01", "2011-02-01", [counted_in_parts]).success
+    assert stored(warehouse) == [(1, 1), (1, 6), (2, 1), (2, 4)]
 
 
 def test_a_failed_check_says_where_what_and_what_to_do(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:

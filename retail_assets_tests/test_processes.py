@@ -1,5 +1,6 @@
 """Slow: whole runs as operators and users start them, on the real data and with a process per step."""
 
+import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -89,3 +90,36 @@ def test_the_real_data_ends_in_13_months_with_every_line_and_penny(tmp_path: Pat
             assert reader.execute(f"select count(distinct snapshot_month) from {table}").fetchall() == [(13,)]
         # Bought for 168,469.60 and cancelled twelve minutes later: net of returns, 2.90 is left.
         assert reader.execute("select monetary from marts.customer_360 where customer_id = '16446'").fetchall() == [(Decimal("2.90"),)]
+
+
+LIMIT_GB = 2.5
+
+
+def test_a_million_lines_stay_within_their_memory(tmp_path: Path) -> None:
+    sample.write_history(tmp_path / "landing", 1_000_000)
+    limited = environment(tmp_path, RETAIL_MEMORY_LIMIT="1GB")
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([BESIDE_PYTHON / "retail", "run"], env=limited, stdout=log, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+    assert status == 0, (tmp_path / "log").read_text()[-2_000:]
+    # Of the largest process, the landing included; 1.1 GB of it are DuckDB's and half a gigabyte is code.
+    assert used.ru_maxrss / 1024**2 < LIMIT_GB
+
+
+def test_a_month_that_follows_is_published_as_if_all_were_made_anew(tmp_path: Path) -> None:
+    sample.write(sample.generate(20_000, 5), tmp_path / "landing")
+    last = tmp_path / "landing" / "2011-12.csv"
+    last.rename(tmp_path / "later.csv")
+    assert run([BESIDE_PYTHON / "retail", "run"], tmp_path).returncode == 0
+    (tmp_path / "later.csv").rename(last)
+    followed = run([BESIDE_PYTHON / "retail", "run"], tmp_path)
+    assert followed.returncode == 0, followed.stderr[-2_000:]
+    with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
+        names = [name for (name,) in reader.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()]
+    tables = [name for name in names if name != "marts.publication"]
+    went_on = published(tmp_path, tables)
+    with duckdb.connect(tmp_path / "warehouse" / "retail.duckdb") as warehouse:
+        warehouse.execute("delete from quality.last_publication")
+    assert run([BESIDE_PYTHON / "retail", "publish"], tmp_path).returncode == 0
+    anew = published(tmp_path, tables)
+    assert [table for table in tables if sorted(went_on[table].rows(), key=str) != sorted(anew[table].rows(), key=str)] == []

@@ -3,11 +3,13 @@
 The rules of cleaning stand in `lib/cleaning.py`, the matching of returns in `lib/returns.py`. `core.products` and `core.customers` are dbt models.
 """
 
+from collections.abc import Iterator
 from datetime import date
 
 import duckdb
+import polars as pl
 
-from retail_assets import quality
+from retail_assets import month_parts, quality
 from retail_assets.calendar_checks import trading_days_have_sales
 from retail_assets.contracts import PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS
 from retail_assets.lib import cleaning, returns
@@ -15,7 +17,7 @@ from retail_assets.monthly import Frames, key_of, monthly_asset
 from retail_assets.partitions import before, until
 from retail_assets.seeds import read_seed
 from retail_assets.settings import Settings
-from retail_assets.warehouse import read, read_months
+from retail_assets.warehouse import read
 
 lines_and_pennies_conserved = quality.Check(
     name="lines_and_pennies_conserved",
@@ -206,20 +208,24 @@ _LINEAGE = {
     ],
     lineage=_LINEAGE,
 )
-def transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
+def transactions(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Iterator[Frames]:
     """Every raw line goes to exactly one of core.transactions and core.quarantine, by one ordered table of rules.
 
     A product has one name: the commonest text on priced lines of its first month, so that later files never rename it.
     """
+    return ({TRANSACTIONS: part.transactions, QUARANTINE: part.quarantine} for part in cleaned_parts(connection, month, settings.duplicates))
+
+
+def cleaned_parts(
+    connection: duckdb.DuckDBPyConnection, month: date, duplicates: cleaning.Duplicates = "keep", size: int = month_parts.LINES_PER_PART
+) -> Iterator[cleaning.Cleaned]:
+    """The month cleaned in parts of about so many lines; together they are what cleaning it at once gives."""
     names = read(connection, "select * from raw.product_names where invoice_month <= $month order by all", {"month": month})
-    cleaned = cleaning.clean(
-        read_months(connection, RAW_TRANSACTIONS, month, month),
-        names,
-        read_seed("non_product_codes"),
-        read_seed("country_names"),
-        duplicates=settings.duplicates,
-    )
-    return {TRANSACTIONS: cleaned.transactions, QUARANTINE: cleaned.quarantine}
+    for number, lines in enumerate(month_parts.whole_invoices(connection, RAW_TRANSACTIONS, month, size)):
+        cleaned = cleaning.clean(lines, names, read_seed("non_product_codes"), read_seed("country_names"), duplicates=duplicates)
+        # Lines without a date come with every part, and count once.
+        is_new = pl.lit(number == 0) | pl.col("parsed_invoiced_at").is_not_null()
+        yield cleaning.Cleaned(cleaned.transactions, cleaned.quarantine.filter(is_new))
 
 
 credits_accounted_for = quality.Check(

@@ -1,18 +1,19 @@
 """features: what each customer did, month by month, and the RFM snapshot at the end of each month. The method stands in `lib/rfm.py`."""
 
+from collections.abc import Iterator
 from datetime import date
 
 import duckdb
 
+from retail_assets import month_parts, quality
 from retail_assets import months as m
-from retail_assets import quality
 from retail_assets.contracts import CUSTOMER_MONTHS, RETURNS, RFM_CUT_POINTS, RFM_FEATURES, TRANSACTIONS
 from retail_assets.lib import rfm
 from retail_assets.monthly import Frames, key_of, monthly_asset
 from retail_assets.partitions import until
 from retail_assets.seeds import read_seed
 from retail_assets.settings import Settings
-from retail_assets.warehouse import read, read_months
+from retail_assets.warehouse import read
 
 sales_of_customers_complete = quality.Check(
     name="sales_of_customers_complete",
@@ -34,11 +35,22 @@ sales_of_customers_complete = quality.Check(
 )
 
 
+_READ_OF_LINES = (
+    *("invoice_month", "customer_id", "invoice_no", "line_no", "invoiced_at", "stock_code"),
+    *("quantity", "amount", "country", "is_return"),
+)
+_READ_OF_RETURNS = ("invoice_month", "customer_id", "sale_id", "amount")
+
+
 @monthly_asset(tables=[CUSTOMER_MONTHS], deps=[TRANSACTIONS, RETURNS], checks=[sales_of_customers_complete])
-def customer_months(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:  # noqa: ARG001 - one signature for all
+def customer_months(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Iterator[Frames]:  # noqa: ARG001 - one signature for all
     """Everything RFM needs, in a form that adds up over months: a refresh reads one month of transactions, not the history."""
-    lines = read_months(connection, TRANSACTIONS, month, month)
-    return {CUSTOMER_MONTHS: rfm.customer_months(lines, read_months(connection, RETURNS, month, month))}
+    # A customer's figures are made of the customer's own lines alone, so large months are rolled up some customers at a time.
+    parts = month_parts.part_count(connection, TRANSACTIONS, month)
+    for part in range(parts):
+        lines = month_parts.by_customer(connection, TRANSACTIONS, month, _READ_OF_LINES, part, parts)
+        returned = month_parts.by_customer(connection, RETURNS, month, _READ_OF_RETURNS, part, parts)
+        yield {CUSTOMER_MONTHS: rfm.customer_months(lines, returned)}
 
 
 scores_in_range = quality.Check(
@@ -151,14 +163,35 @@ def rfm_features(connection: duckdb.DuckDBPyConnection, month: date, settings: S
     Scores from 1 to 5 in which equal values always score equally, their cut points, the named segment of the 5x5 grid beside that of the month
     before, and what became of the customer: new, retained, reactivated, lapsing or lost.
     """
+    definition = _definition(settings)
+    columns = ", ".join(name for name in CUSTOMER_MONTHS.polars_schema.names() if name != "stock_codes")
     history = read(
         connection,
-        "select * from features.customer_months where invoice_month <= $month order by customer_id, invoice_month",
+        f"select {columns} from features.customer_months where invoice_month <= $month order by customer_id, invoice_month",  # noqa: S608
         {"month": month},
     )
-    definition = _definition(settings)
-    snapshot = rfm.rfm_features(history, m.last_day(month), read_seed("rfm_segments"), definition)
+    first = date.min if definition.window_months is None else m.shift(month, 1 - definition.window_months)
+    products = read(connection, _PRODUCT_COUNTS, {"first": first, "month": month})
+    snapshot = rfm.rfm_features(history, m.last_day(month), read_seed("rfm_segments"), definition, products)
     return {RFM_FEATURES: snapshot, RFM_CUT_POINTS: rfm.cut_points(snapshot, definition)}
+
+
+_PRODUCT_COUNTS = """
+    with bought as (
+        select
+            customer_id,
+            unnest(stock_codes) as stock_code
+        from features.customer_months
+        where invoice_month between $first and $month and sale_line_count > 0
+    )
+    select
+        customer_id,
+        count(distinct stock_code) as distinct_products
+    from bought
+    group by customer_id
+    order by customer_id
+"""
+"""The lists of products are the bulk of the history: the warehouse counts them, which can use the disk."""
 
 
 def _definition(settings: Settings) -> rfm.Definition:

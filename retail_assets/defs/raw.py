@@ -14,7 +14,7 @@ from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, 
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.terminal import one_line
-from retail_assets.warehouse import Warehouse, read, transaction
+from retail_assets.warehouse import Query, Warehouse, transaction
 
 PENDING_MONTHS = "pending_months"
 """Metadata of a landing: the months that it leaves to refresh."""
@@ -129,6 +129,5 @@ def raw_transactions(connection: duckdb.DuckDBPyConnection, month: date, setting
         from raw.landed_lines
         inner join raw.landed_files on landed_lines.file_id = landed_files.file_id
         where landed_lines.invoice_month = $month and landed_files.status = 'landed'
-        order by landed_files.file_name, landed_lines.line_no
     """
-    return {RAW_TRANSACTIONS: read(connection, query, {"month": month})}
+    return {RAW_TRANSACTIONS: Query(query, {"month": month})}

@@ -15,15 +15,10 @@ _EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiproc
 def resources() -> dg.Definitions:
     """What the assets get from outside."""
     settings = Settings.from_environment()
-    connection_config = {"memory_limit": settings.memory_limit} if settings.memory_limit else {}
     return dg.Definitions(
         resources={
             "settings": settings,
-            "warehouse": Warehouse(
-                database=str(settings.warehouse_path),
-                connection_config=connection_config,
-                lock_timeout_seconds=settings.lock_timeout_seconds,
-            ),
+            "warehouse": Warehouse.of(settings),
             "dbt": dbt_resource(),
         },
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

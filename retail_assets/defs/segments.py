@@ -170,7 +170,7 @@ def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: 
         rfm,
         labels,
         model,
-        purchases=_purchases(connection, month),
+        buyers=_buyers(connection, month, labels),
         product_names=dict(product_names(connection, month).iter_rows()),
         kept_names=_names_of(connection, fitted_month) if kept else None,
         units=_units(settings),
@@ -241,13 +241,30 @@ def _drift(connection: duckdb.DuckDBPyConnection, month: date, fitted_month: dat
     return with_snapshot_month(rows.with_columns(pl.lit(reference_month).alias("reference_month")), SEGMENT_DRIFT, month)
 
 
-def _purchases(connection: duckdb.DuckDBPyConnection, month: date) -> pl.DataFrame:
+def _buyers(connection: duckdb.DuckDBPyConnection, month: date, labels: pl.DataFrame) -> pl.DataFrame:
+    """How many customers of each segment have bought each product to date."""
     query = """
-        select distinct customer_id, unnest(stock_codes) as stock_code
-        from features.customer_months
-        where invoice_month <= $month
+        with bought as (
+            select distinct
+                customer_id,
+                unnest(stock_codes) as stock_code
+            from features.customer_months
+            where invoice_month <= $month
+        )
+        select
+            labels.segment_id,
+            bought.stock_code,
+            count(*) as customer_count
+        from bought
+        inner join labels on bought.customer_id = labels.customer_id
+        group by labels.segment_id, bought.stock_code
+        order by labels.segment_id, bought.stock_code
     """
-    return read(connection, query, {"month": month})
+    connection.register("labels", labels.select("customer_id", "segment_id"))
+    try:
+        return read(connection, query, {"month": month})
+    finally:
+        connection.unregister("labels")
 
 
 def _names_of(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, str]:

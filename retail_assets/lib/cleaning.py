@@ -10,11 +10,15 @@ have landed and comes out the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from retail_assets.contracts import QUARANTINE, TRANSACTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Duplicates = Literal["keep", "quarantine"]
 
@@ -129,6 +133,11 @@ def product_names(raw: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def added_up(roll_ups: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Roll-ups of different lines as one, as `product_names` returns it."""
+    return _totals(pl.concat(roll_ups)).select(*_NAME_KEY, "line_count", "unpriced_line_count").sort(_NAME_KEY).collect()
+
+
 def canonical_names(roll_up: pl.DataFrame) -> pl.DataFrame:
     """Choose one text per product: the commonest on priced lines of the first month that has any, equal counts by alphabet.
 
@@ -174,7 +183,7 @@ def clean(
     whole, while of 9,599 invoices and products with several lines 5,047 differ in quantity.
 
     Args:
-        raw: Lines as in RAW_TRANSACTIONS, of one or several whole months.
+        raw: Lines as in RAW_TRANSACTIONS, of one or several whole months; or a part of a month as `whole_days` cuts it.
         names: What `product_names` returned for these months and all before them; later months change nothing.
         non_product_codes: The seed of that name: `code`, `match` (`exact` or `prefix`), `marks_batch_order`.
         country_names: The seed of that name: `raw_name`, `country`.
@@ -186,6 +195,35 @@ def clean(
         transactions=_transactions(lines.filter(is_kept), canonical_names(names), country_names),
         quarantine=lines.filter(~is_kept).select(QUARANTINE.polars_schema.names()).sort(QUARANTINE.key),
     )
+
+
+def whole_days(invoices: pl.DataFrame) -> list[tuple[date, date, int]]:
+    """Cut a month where cleaning its parts one by one gives what cleaning it at once does: between days that no invoice spans.
+
+    What is judged of a line depends on its invoice in all files, and on the other invoices of the day in its file, never on more.
+
+    Args:
+        invoices: `invoice_no` as in the files, `first_day`, `last_day` (Date, of its dated lines) and `line_count` (Int64); numbers may repeat.
+
+    Returns:
+        First and last day and lines of the smallest parts, in order; together they cover every day with a line.
+    """
+    spans = (
+        invoices.with_columns(invoice=_text("invoice_no").str.to_uppercase())
+        .group_by("invoice")
+        .agg(pl.col("first_day").min(), pl.col("last_day").max(), pl.col("line_count").sum())
+        # Lines without a number are no invoice: they are set aside each by itself, on their own days.
+        .filter(pl.col("invoice").is_not_null())
+    )
+    by_day = spans.group_by("first_day").agg(pl.col("last_day").max(), pl.col("line_count").sum()).sort("first_day")
+    parts: list[tuple[date, date, int]] = []
+    for first, last, line_count in by_day.iter_rows():
+        if parts and first <= parts[-1][1]:
+            before, end, count = parts.pop()
+            parts.append((before, max(end, last), count + line_count))
+        else:
+            parts.append((first, last, line_count))
+    return parts
 
 
 def _normalized(raw: pl.DataFrame) -> pl.DataFrame:

@@ -136,7 +136,11 @@ def customer_months(transactions: pl.DataFrame, returns: pl.DataFrame) -> pl.Dat
 
 
 def rfm_features(
-    customer_months: pl.DataFrame, as_of: date, rfm_segments: pl.DataFrame | None = None, definition: Definition = USUAL
+    customer_months: pl.DataFrame,
+    as_of: date,
+    rfm_segments: pl.DataFrame | None = None,
+    definition: Definition = USUAL,
+    product_counts: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """One snapshot: every customer who had bought by the end of a month, from what was known then.
 
@@ -149,6 +153,8 @@ def rfm_features(
         as_of: Last day of the snapshot month; recency and tenure count to this day.
         rfm_segments: The seed `rfm_segments`: `r_score`, `f_score`, `rfm_segment`, one row per cell of the grid. The project's own if None.
         definition: Which definitions of R, F and M to follow.
+        product_counts: `customer_id` and `distinct_products` of the months that count, where they are known; then `customer_months` needs no
+            `stock_codes`. Counted from them if None.
 
     Returns:
         Rows of features.rfm_features, sorted by key.
@@ -168,7 +174,7 @@ def rfm_features(
         .group_by("customer_id")
         .agg(_days_until(month_before, pl.col("last_sale_at").max()).alias("recency_days_before"))
     )
-    products = _product_counts(customer_months.filter(_known_by(as_of, definition.window_months)))
+    products = _product_counts(customer_months.filter(_known_by(as_of, definition.window_months))) if product_counts is None else product_counts
     snapshot_rows = named
     for others in (before, bought_before, products):
         snapshot_rows = snapshot_rows.join(others, on="customer_id", how="left", validate="1:1")

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from retail_assets.lib.baskets import baskets
+from retail_assets.lib.baskets import (
+    association_rules,
+    baskets,
+    coded_baskets,
+    expected_under_basket_sizes,
+    frequent_itemsets,
+    recommendations,
+    rules_in_other_baskets,
+)
 
 TRANSACTIONS = pl.DataFrame(
     [
@@ -48,3 +58,21 @@ def test_a_missing_column_is_named() -> None:
 
 def test_no_transactions_make_no_baskets_of_the_same_schema() -> None:
     assert baskets(TRANSACTIONS.clear()).schema == {"basket_id": pl.String, "item": pl.String}
+
+
+def test_coded_baskets_hold_the_same_lines_whatever_their_order_and_repeats() -> None:
+    names = pl.Series(["A", "B", "C", "never sold"])
+    coded = coded_baskets(np.array([7, 0, 0, 0, 7, 7], dtype=np.int32), np.array([1, 0, 0, 1, 0, 2], dtype=np.int32), names)
+    assert coded.schema == {"basket_id": pl.Int32, "item": pl.Enum(names)}
+    assert coded.rows() == [(0, "A"), (0, "B"), (7, "A"), (7, "B"), (7, "C")]
+
+
+def test_coded_baskets_are_mined_as_those_of_text_are() -> None:
+    of_text = baskets(TRANSACTIONS)
+    coded = coded_baskets(np.array([9, 4, 4, 9, 9], dtype=np.int32), np.array([2, 0, 2, 0, 3], dtype=np.int32), pl.Series(["A", "AB", "B", "C"]))
+    itemsets = frequent_itemsets(of_text, 0.5)
+    assert_frame_equal(frequent_itemsets(coded, 0.5), itemsets)
+    rules = association_rules(itemsets, 2)
+    assert_frame_equal(expected_under_basket_sizes(rules, coded), expected_under_basket_sizes(rules, of_text))
+    assert_frame_equal(rules_in_other_baskets(rules, coded), rules_in_other_baskets(rules, of_text))
+    assert_frame_equal(recommendations(coded, 2, 1), recommendations(of_text, 2, 1))

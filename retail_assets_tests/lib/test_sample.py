@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal, assert_frame_not_equal
 
-from retail_assets.lib.sample import KINDS, MINIMUM_LINE_COUNT, Sample, generate, write
+from retail_assets.lib.sample import KINDS, MINIMUM_LINE_COUNT, Sample, _history, generate, write, write_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -318,3 +318,55 @@ def test_a_sample_too_small_for_all_dirt_is_refused() -> None:
 def test_too_many_or_negative_unparseable_lines_are_refused(unparseable_line_count: int) -> None:
     with pytest.raises(ValueError, match="must lie between 0 and 200"):
         generate(2_000, unparseable_line_count=unparseable_line_count)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces so small that a test makes several."""
+    monkeypatch.setattr(_history, "PIECE_LINES", 5_000)
+
+
+def history(paths: list[Path]) -> pl.DataFrame:
+    return pl.concat(pl.read_parquet(path).with_columns(file=pl.lit(path.stem)) for path in paths)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_sample_in_pieces_has_exactly_the_lines_asked_for_in_the_months_of_the_real_data(tmp_path: Path) -> None:
+    lines = history(write_history(tmp_path, 20_000))
+    assert lines.height == 20_000
+    assert lines.columns == [*COLUMNS, "file"]
+    assert lines["file"].unique().sort().to_list() == ["2010-12", *(f"2011-{month:02}" for month in range(1, 13))]
+    assert lines.filter(pl.col("InvoiceDate").str.slice(0, 7) != pl.col("file")).is_empty()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".parquet"] * 13
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_branches_share_the_products_and_nothing_else(tmp_path: Path) -> None:
+    lines = history(write_history(tmp_path, 20_000))
+    # Four branches; were the numbers of two the same, invoices would have two customers.
+    assert lines.group_by("InvoiceNo").agg(pl.col("CustomerID").n_unique())["CustomerID"].max() == 1
+    alone = generate(5_000).lines
+    assert lines["CustomerID"].n_unique() > 3 * alone["CustomerID"].n_unique()
+    assert lines["InvoiceNo"].n_unique() > 3 * alone["InvoiceNo"].n_unique()
+    assert lines["StockCode"].str.to_uppercase().n_unique() < 1.5 * alone["StockCode"].str.to_uppercase().n_unique()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_years_follow_each_other_without_a_gap_and_half_of_the_customers_stay(tmp_path: Path) -> None:
+    lines = history(write_history(tmp_path, 12_000, month_count=24))
+    assert abs(lines.height - 12_000) < 240
+    assert lines["file"].n_unique() == 24
+    days = lines.select(pl.col("InvoiceDate").str.to_date("%Y-%m-%d %H:%M:%S").alias("day"))["day"]
+    assert (days.min(), days.max()) == (date(2010, 12, 1), date(2012, 11, 30))
+    assert 6 not in days.dt.weekday()
+    first, second = (
+        set(lines.filter(pl.col("file").is_between(*year))["CustomerID"].drop_nulls()) for year in (("2010-12", "2011-11"), ("2011-12", "2012-11"))
+    )
+    assert 0.2 < len(first & second) / len(first) < 0.7
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_the_same_arguments_give_the_same_history(tmp_path: Path) -> None:
+    first, again, other = (history(write_history(tmp_path / name, 8_000, seed)) for name, seed in (("first", 2), ("again", 2), ("other", 3)))
+    assert_frame_equal(first, again)
+    assert_frame_not_equal(first, other)

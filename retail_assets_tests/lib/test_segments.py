@@ -503,7 +503,7 @@ def test_a_profile_by_hand() -> None:
     first, second, third = _profiles(
         customers,
         [0, 0, 1, 1, 2, 2],
-        purchases=pl.DataFrame({"customer_id": ["a", "b", "b", "b", "c"], "stock_code": ["X", "X", "X", "W", "Z"]}),
+        buyers=pl.DataFrame({"segment_id": [0, 0, 1], "stock_code": ["W", "X", "Z"], "customer_count": [1, 2, 1]}),
         product_names={"X": "CANDLE", "W": "WICK"},
     )
     # Sums of logs of a third: a and b against all six, by feature.

@@ -1,4 +1,4 @@
-{#- The columns together identify a row, and none of them is null but those in `nullable`: `unique` and `not_null` at one reading of the model. -#}
+{#- The columns together identify a row, and none of them is null, except those in `nullable`: `unique` and `not_null` at one reading. -#}
 {% test primary_key(model, columns, nullable=[]) %}
 
     select

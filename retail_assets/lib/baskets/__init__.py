@@ -9,7 +9,7 @@ from retail_assets.lib.baskets._groups import group_rules
 from retail_assets.lib.baskets._guard import ItemsetLimitError
 from retail_assets.lib.baskets._holdout import recommendation_quality, rules_in_other_baskets
 from retail_assets.lib.baskets._itemsets import frequent_itemsets
-from retail_assets.lib.baskets._lines import baskets
+from retail_assets.lib.baskets._lines import baskets, coded_baskets
 from retail_assets.lib.baskets._marks import mark_mirrors, mark_variants
 from retail_assets.lib.baskets._measures import MEASURES, rule_measures
 from retail_assets.lib.baskets._null_model import expected_under_basket_sizes
@@ -23,6 +23,7 @@ __all__ = [
     "association_rules",
     "baskets",
     "closed_and_maximal",
+    "coded_baskets",
     "expected_under_basket_sizes",
     "frequent_itemsets",
     "group_rules",

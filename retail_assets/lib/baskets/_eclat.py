@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retail_assets.lib.baskets._bitmaps import set_bits, words
-from retail_assets.lib.baskets._lines import spans
+from retail_assets.lib.baskets._lines import packed, spans, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,16 +59,8 @@ def frequent_only(coded: CodedLines, min_count: int) -> Ranked:
     rank = rank_of[coded.item]
     kept = rank >= 0
     # Sorting one integer a line, and not an order of lines, is what numpy does fastest.
-    basket, rank = _unpacked(np.sort(_packed(coded.basket[kept], rank[kept])))
+    basket, rank = unpacked(np.sort(packed(coded.basket[kept], rank[kept])))
     return Ranked(code, counts[code], rank, basket, coded.basket_count)
-
-
-def _packed(high: NDArray[np.int32], low: NDArray[np.int32]) -> NDArray[np.int64]:
-    return high.astype(np.int64) << 32 | low
-
-
-def _unpacked(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    return (keys >> 32).astype(np.int32), keys.astype(np.int32)
 
 
 def eclat(ranked: Ranked, min_count: int, max_length: int | None) -> Iterator[Level]:
@@ -174,7 +166,7 @@ class Pairs:
     def of(cls, ranked: Ranked) -> Pairs:
         """The pairs of the lines."""
         small, large = _split_by_size(ranked)
-        rank_of_line, line = _unpacked(np.sort(_packed(small.rank, np.arange(len(small.rank), dtype=np.int32))))
+        rank_of_line, line = unpacked(np.sort(packed(small.rank, np.arange(len(small.rank), dtype=np.int32))))
         basket_end = np.searchsorted(small.basket, np.arange(ranked.basket_count, dtype=np.int32), side="right")
         first_line = np.searchsorted(rank_of_line, np.arange(len(ranked.code) + 1, dtype=np.int32))
         return cls(small, large, line, basket_end[small.basket[line]] - line - 1, first_line)

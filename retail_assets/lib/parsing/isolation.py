@@ -10,14 +10,15 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Final, Self
 
 import polars as pl
 
 from retail_assets.lib.parsing.archives import PLAIN_READERS, gunzipped, read_zip
-from retail_assets.lib.parsing.fields import Part, Reader, RefusedFileError, TextFile
+from retail_assets.lib.parsing.fields import FIELDS, Part, Reader, RefusedFileError, TextFile
 
 READERS: Final[Mapping[str, Reader]] = MappingProxyType(
     {**PLAIN_READERS, **{f"{suffix}.gz": gunzipped(reader) for suffix, reader in PLAIN_READERS.items()}, ".zip": read_zip}
@@ -69,16 +70,40 @@ class SafeReader:
         suffix = suffix_of(name)
         return READERS[suffix](content) if suffix in _IN_THIS_PROCESS else self._read_apart(suffix, content)
 
+    @contextmanager
+    def slices(self, content: bytes, size: int, fields: Sequence[str] = FIELDS) -> Iterator[tuple[int, Iterator[pl.DataFrame]]]:
+        """How many lines a Parquet file says it holds, and some of its fields as text, at most `size` lines at a time.
+
+        Raises:
+            RefusedFileError: It cannot be read, or a slice not within the bounds of memory and time; also where a slice is asked for.
+        """
+        seconds = _seconds(content)
+        is_taken = False
+        try:
+            requests, answers = self._start()
+            request = {"suffix": ".parquet", "slice_lines": size, "fields": list(fields), "seconds": seconds, "size_bytes": len(content)}
+            _send(requests, request, content)
+
+            def pieces() -> Iterator[pl.DataFrame]:
+                nonlocal is_taken
+                while size_bytes := _answer_of(answers)["piece_bytes"]:
+                    yield pl.read_ipc_stream(_read_exactly(answers, size_bytes))
+                is_taken = True
+
+            yield int(_answer_of(answers)["line_count"]), pieces()
+        except EOFError as error:
+            raise _not_survived(self._end(), seconds) from error
+        finally:
+            # What was not taken would be taken for the answer to the next request.
+            if not is_taken:
+                self._end()
+
     def _read_apart(self, suffix: str, content: bytes) -> TextFile:
-        seconds = _LEAST_SECONDS + _SECONDS_PER_MEGABYTE * len(content) // 1_000_000
+        seconds = _seconds(content)
         try:
             requests, answers = self._start()
             _send(requests, {"suffix": suffix, "seconds": seconds, "size_bytes": len(content)}, content)
-            answer = json.loads(answers.readline() or "null")
-            if answer is None:
-                raise EOFError
-            if "refused" in answer:
-                raise RefusedFileError(answer["refused"])
+            answer = _answer_of(answers)
             parts = tuple(
                 Part(pl.concat([pl.read_ipc_stream(_read_exactly(answers, size)) for size in part["piece_bytes"]]), part["name"])
                 for part in answer["parts"]
@@ -108,6 +133,19 @@ class SafeReader:
             process.kill()
             process.wait()
         return process.returncode
+
+
+def _seconds(content: bytes) -> int:
+    return _LEAST_SECONDS + _SECONDS_PER_MEGABYTE * len(content) // 1_000_000
+
+
+def _answer_of(answers: IO[bytes]) -> dict[str, Any]:
+    answer = json.loads(answers.readline() or "null")
+    if answer is None:
+        raise EOFError
+    if "refused" in answer:
+        raise RefusedFileError(answer["refused"])
+    return dict(answer)
 
 
 def _send(stream: IO[bytes], head: Mapping[str, Any], content: bytes = b"") -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import polars as pl
@@ -34,35 +35,61 @@ def read_parquet(content: bytes) -> TextFile:
     Raises:
         RefusedFileError: Damaged, without the eight columns, with a column that is no text, number or date, or with too many lines.
     """
+    allowance = Allowance(len(content))
+    lines = pl.concat(_read_pieces(content, _LINES_PER_PIECE, FIELDS, lambda: allowance))
+    return TextFile((Part(lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *FIELDS)),))
+
+
+def read_parquet_slices(content: bytes, size: int, fields: Sequence[str] = FIELDS) -> Iterator[pl.DataFrame]:
+    """Some fields of a Parquet file as text, at most `size` lines at a time, so that memory does not depend on how many lines there are.
+
+    Raises:
+        RefusedFileError: As `read_parquet`, and only when the slice is reached that is damaged.
+    """
+    return _read_pieces(content, size, fields, lambda: Allowance(len(content)))
+
+
+def count_parquet_lines(content: bytes) -> int:
+    """How many lines the file says it holds.
+
+    Raises:
+        RefusedFileError: It is no Parquet file, or its end, which says so, is damaged.
+    """
     require_kind(content, "parquet")
+    with _refusing_damage():
+        return int(parquet.read_metadata(pa.BufferReader(content)).num_rows)
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
     try:
-        lines = pl.concat(_read_pieces(content))
+        yield
     except RefusedFileError:
         raise
     except _READ_ERRORS as error:
         raise RefusedFileError(f"The Parquet file is damaged or cannot be read ({str(error)[:200]}). Land it again.") from error
-    if lines.is_empty():
-        raise RefusedFileError("The file holds columns and no line. Land the complete file.")
-    return TextFile((Part(lines.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int32).alias("line_no"), *FIELDS)),))
 
 
-def _read_pieces(content: bytes) -> Iterator[pl.DataFrame]:
-    """The eight columns as text, some lines at a time: equal texts are stored once in the file, and once per line in memory."""
-    allowance = Allowance(len(content))
-    source = pa.BufferReader(content)
-    metadata = parquet.read_metadata(source)
-    refuse_too_many_lines(metadata.num_rows)
-    schema = metadata.schema.to_arrow_schema()
-    fields = dict(zip(schema.names, require_fields(schema.names), strict=True))
-    columns = [name for name, field in fields.items() if field in FIELDS]
-    texts = [name for name in columns if pa.types.is_string(schema.field(name).type) or pa.types.is_binary(schema.field(name).type)]
-    yield _as_lines(schema.empty_table().select(columns), fields)
-    with parquet.ParquetFile(source, read_dictionary=texts) as file:
-        for piece in file.iter_batches(_LINES_PER_PIECE, columns=columns):
-            # Text that is no UTF-8 would otherwise surface far from here.
-            piece.validate(full=True)
-            allowance.spend(sum(map(_unpacked_bytes, piece.columns)))
-            yield _as_lines(pa.Table.from_batches([piece]), fields)
+def _read_pieces(content: bytes, size: int, wanted: Sequence[str], allowance: Callable[[], Allowance]) -> Iterator[pl.DataFrame]:
+    """Fields as text, some lines at a time: equal texts are stored once in the file, and once per line in memory."""
+    require_kind(content, "parquet")
+    with _refusing_damage():
+        source = pa.BufferReader(content)
+        metadata = parquet.read_metadata(source)
+        refuse_too_many_lines(metadata.num_rows)
+        schema = metadata.schema.to_arrow_schema()
+        fields = dict(zip(schema.names, require_fields(schema.names), strict=True))
+        columns = [name for name, field in fields.items() if field in wanted]
+        texts = [name for name in columns if pa.types.is_string(schema.field(name).type) or pa.types.is_binary(schema.field(name).type)]
+        _as_lines(schema.empty_table().select(columns), fields, wanted)
+        if not metadata.num_rows:
+            raise RefusedFileError("The file holds columns and no line. Land the complete file.")
+        with parquet.ParquetFile(source, read_dictionary=texts) as file:
+            for piece in file.iter_batches(size, columns=columns):
+                # Text that is no UTF-8 would otherwise surface far from here.
+                piece.validate(full=True)
+                allowance().spend(sum(map(_unpacked_bytes, piece.columns)))
+                yield _as_lines(pa.Table.from_batches([piece]), fields, wanted)
 
 
 def _unpacked_bytes(column: pa.Array) -> int:
@@ -73,9 +100,9 @@ def _unpacked_bytes(column: pa.Array) -> int:
     return cells + int(pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
 
 
-def _as_lines(table: pa.Table, fields: dict[str, str]) -> pl.DataFrame:
+def _as_lines(table: pa.Table, fields: dict[str, str], wanted: Sequence[str]) -> pl.DataFrame:
     values = pl.DataFrame(table.rename_columns([fields[name] for name in table.column_names]))
-    return values.select(_as_text(field, dtype) for field, dtype in values.schema.items()).select(FIELDS)
+    return values.select(_as_text(field, dtype) for field, dtype in values.schema.items()).select(wanted)
 
 
 def _as_text(field: str, dtype: pl.DataType) -> pl.Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import polars as pl
@@ -74,15 +74,72 @@ def parse_lines(lines: pl.DataFrame, date_order: DateOrder = "auto") -> ParsedFi
     """
     dated, date_formats, refused = _parse_dates(lines, date_order)
     dated = _without_far_dates(dated)
-    parsed = (
-        dated.filter(pl.col("file_id").is_in(list(date_formats)))
-        .with_columns(_quantity(), _unit_price())
-        .with_columns(_amount())
+    has_decimal_comma = _has_decimal_comma().over("file_id")
+    parsed = dated.filter(pl.col("file_id").is_in(list(date_formats))).with_columns(_quantity(), _unit_price(has_decimal_comma))
+    whole_files = _completed(parsed, pl.col("invoice_month").forward_fill().backward_fill().over("file_id"))
+    return ParsedFiles(whole_files, date_formats, refused)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How one file writes dates and prices, decided from the whole of both columns: with it, the file can be parsed in slices.
+
+    Attributes:
+        date_format: As in `ParsedFiles.date_formats`.
+        serial_unit_seconds: What Excel serial numbers count to; null where dates are texts.
+        has_decimal_comma: Prices are written with a decimal comma.
+        middle: Median of the readable dates.
+        first_month: Month of the first line with a date that counts.
+    """
+
+    date_format: str
+    serial_unit_seconds: int | None
+    has_decimal_comma: bool
+    middle: datetime
+    first_month: date
+
+
+def conventions(dates: pl.Series, prices: pl.Series, date_order: DateOrder = "auto") -> Conventions:
+    """Decide how a file writes dates and prices, from its columns `invoice_date` and `unit_price` as text.
+
+    Raises:
+        RefusedFileError: The dates can be read in two ways, or mostly not.
+    """
+    column = dates.alias("invoice_date").to_frame()
+    parsed = column.select(parsed_invoiced_at=_datetime((_COMMONEST_FORMAT,))).to_series()
+    date_format, serial_unit = "year-month-day", None
+    if parsed.null_count():
+        date_format, parsed = _decide_dates(column, _allowed_formats(date_order))
+        serial_unit = _serial_unit(dates) if date_format == _EXCEL_SERIAL else None
+    has_decimal_comma = prices.alias("unit_price").to_frame().select(_has_decimal_comma()).item()
+    middle: datetime = parsed.median()  # type: ignore[assignment]
+    near = parsed.to_frame().filter(_is_near(pl.lit(middle)))["parsed_invoiced_at"]
+    return Conventions(date_format, serial_unit, bool(has_decimal_comma), middle, near[0].date().replace(day=1))
+
+
+def parse_slice(lines: pl.DataFrame, decided: Conventions, month_before: date) -> pl.DataFrame:
+    """The lines of a slice of one file as `parse_lines` gives them, where `month_before` is the month of the line before the slice."""
+    if decided.serial_unit_seconds:
+        dates = _from_serials(lines["invoice_date"], decided.serial_unit_seconds)
+    else:
+        dates = lines.select(parsed_invoiced_at=_datetime(_DATE_FORMATS[decided.date_format][1])).to_series()
+    near = pl.when(_is_near(pl.lit(decided.middle))).then("parsed_invoiced_at").alias("parsed_invoiced_at")
+    dated = lines.with_columns(dates).with_columns(near, _quantity(), _unit_price(pl.lit(decided.has_decimal_comma)))
+    return _completed(dated, pl.col("invoice_month").forward_fill().fill_null(month_before))
+
+
+def _completed(lines: pl.DataFrame, month: pl.Expr) -> pl.DataFrame:
+    """Lines with dates and numbers, with amount and month, columns in order; `month` fills the months of lines without a date."""
+    return (
+        lines.with_columns(_amount())
         .with_columns(invoice_month=pl.col("parsed_invoiced_at").dt.date().dt.truncate("1mo"))
-        .with_columns(pl.col("invoice_month").forward_fill().backward_fill().over("file_id"))
+        .with_columns(month.alias("invoice_month"))
         .select("file_id", "invoice_month", *TEXT_SCHEMA.names(), *PARSED_SCHEMA.names())
     )
-    return ParsedFiles(parsed, date_formats, refused)
+
+
+def _allowed_formats(date_order: DateOrder) -> dict[str, tuple[str, ...]]:
+    return {name: formats for name, (order, formats) in _DATE_FORMATS.items() if date_order in ("auto", order) or order == "year_first"}
 
 
 def _parse_dates(lines: pl.DataFrame, date_order: DateOrder) -> tuple[pl.DataFrame, dict[str, str], dict[str, str]]:
@@ -93,7 +150,7 @@ def _parse_dates(lines: pl.DataFrame, date_order: DateOrder) -> tuple[pl.DataFra
     decided = dict.fromkeys(certain["file_id"].unique().to_list(), "year-month-day")
     refused: dict[str, str] = {}
     pieces = [certain]
-    allowed = {name: formats for name, (order, formats) in _DATE_FORMATS.items() if date_order in ("auto", order) or order == "year_first"}
+    allowed = _allowed_formats(date_order)
     for file_lines in lines.filter(pl.col("file_id").is_in(undecided.implode())).partition_by("file_id", maintain_order=True):
         file_id = file_lines.item(0, "file_id")
         try:
@@ -109,7 +166,11 @@ def _without_far_dates(dated: pl.DataFrame) -> pl.DataFrame:
     at = pl.col("parsed_invoiced_at")
     if not dated.select(is_wide=(at.max() - at.min()) > _FARTHEST)["is_wide"].any():
         return dated
-    return dated.with_columns(pl.when((at - at.median().over("file_id")).abs() <= _FARTHEST).then(at).alias("parsed_invoiced_at"))
+    return dated.with_columns(pl.when(_is_near(at.median().over("file_id"))).then(at).alias("parsed_invoiced_at"))
+
+
+def _is_near(middle: pl.Expr) -> pl.Expr:
+    return (pl.col("parsed_invoiced_at") - middle).abs() <= _FARTHEST
 
 
 def _datetime(formats: tuple[str, ...]) -> pl.Expr:
@@ -119,8 +180,8 @@ def _datetime(formats: tuple[str, ...]) -> pl.Expr:
 
 
 def _decide_dates(lines: pl.DataFrame, allowed: dict[str, tuple[str, ...]]) -> tuple[str, pl.Series]:
-    if (from_serials := _serial_dates(lines["invoice_date"])) is not None:
-        return _EXCEL_SERIAL, from_serials
+    if serial_unit := _serial_unit(lines["invoice_date"]):
+        return _EXCEL_SERIAL, _from_serials(lines["invoice_date"], serial_unit)
     readings = {name: lines.select(_datetime(formats).alias("parsed_invoiced_at")).to_series() for name, formats in allowed.items()}
     read_count = {name: len(dates) - dates.null_count() for name, dates in readings.items()}
     best = max(read_count, key=lambda name: read_count[name])
@@ -139,17 +200,20 @@ def _decide_dates(lines: pl.DataFrame, allowed: dict[str, tuple[str, ...]]) -> t
     return best, readings[best]
 
 
-def _serial_dates(column: pl.Series) -> pl.Series | None:
-    """Dates from a column of Excel serial numbers (days since 1899-12-30); None where any value is none."""
+def _serial_unit(column: pl.Series) -> int | None:
+    """Seconds that a column of Excel serial numbers (days since 1899-12-30) counts to; None where any value is no such number."""
     text = column.str.strip_chars()
     filled = text.filter(text.str.len_bytes() > 0)
     if filled.is_empty() or not filled.str.contains(r"^\d{5}(\.\d+)?$").all():
         return None
-    days = text.cast(pl.Float64, strict=False)
-    if not days.drop_nulls().is_between(*_PLAUSIBLE_SERIALS).all():
+    if not filled.cast(pl.Float64).is_between(*_PLAUSIBLE_SERIALS).all():
         return None
     decimals = int(filled.str.split(".").list.get(1, null_on_oob=True).str.len_bytes().fill_null(0).max())  # type: ignore[arg-type]
-    unit_seconds = 1 if decimals >= _DECIMALS_OF_A_SECOND else 60
+    return 1 if decimals >= _DECIMALS_OF_A_SECOND else 60
+
+
+def _from_serials(column: pl.Series, unit_seconds: int) -> pl.Series:
+    days = column.str.strip_chars().cast(pl.Float64, strict=False)
     since_epoch = pl.duration(seconds=(pl.col("days") * (86_400 / unit_seconds)).round().cast(pl.Int64) * unit_seconds, time_unit="us")
     return days.alias("days").to_frame().select(parsed_invoiced_at=(pl.lit(_EXCEL_EPOCH) + since_epoch).cast(pl.Datetime("us"))).to_series()
 
@@ -160,10 +224,15 @@ def _quantity() -> pl.Expr:
     return pl.when(whole.str.contains(r"^[+-]?\d+$")).then(whole.str.to_integer(strict=False, dtype=pl.Int32)).alias("parsed_quantity")
 
 
-def _unit_price() -> pl.Expr:
-    """Numbers with at most four decimals; a decimal comma where the file uses commas and no points."""
+def _has_decimal_comma() -> pl.Expr:
+    """Whether a whole column of prices uses commas and no points."""
     text = pl.col("unit_price").str.strip_chars()
-    has_decimal_comma = (text.str.contains(r"^[+-]?\d+,\d+$").any() & ~text.str.contains(".", literal=True).any()).over("file_id")
+    return text.str.contains(r"^[+-]?\d+,\d+$").any() & ~text.str.contains(".", literal=True).any()
+
+
+def _unit_price(has_decimal_comma: pl.Expr) -> pl.Expr:
+    """Numbers with at most four decimals."""
+    text = pl.col("unit_price").str.strip_chars()
     number = pl.when(has_decimal_comma).then(text.str.replace(",", ".", literal=True)).otherwise(text)
     return (
         pl.when(number.str.contains(r"^[+-]?(\d+\.?\d{0,4}0*|\.\d{1,4}0*)$"))

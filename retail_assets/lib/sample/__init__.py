@@ -10,6 +10,7 @@ exact. Every generator of dirt marks its lines with a Boolean column named after
 
 from retail_assets.lib.sample._files import write
 from retail_assets.lib.sample._generate import MINIMUM_LINE_COUNT, Sample, generate
+from retail_assets.lib.sample._history import PIECE_LINES, write_history
 from retail_assets.lib.sample._kinds import KINDS
 
-__all__ = ["KINDS", "MINIMUM_LINE_COUNT", "Sample", "generate", "write"]
+__all__ = ["KINDS", "MINIMUM_LINE_COUNT", "PIECE_LINES", "Sample", "generate", "write", "write_history"]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from retail_assets.lib.sample._assembly import break_lines, mark_kinds, number_invoices, spell_lines, sum_dirt, sum_months
-from retail_assets.lib.sample._catalogue import draw_catalogue
+from retail_assets.lib.sample._catalogue import Catalogue, draw_catalogue
 from retail_assets.lib.sample._corrections import bad_debts, draw_stock_corrections
 from retail_assets.lib.sample._facts import HUGE_SALES
 from retail_assets.lib.sample._orders import draw_baskets, draw_orders
@@ -79,8 +79,12 @@ def generate(line_count: int, seed: int = 1, unparseable_line_count: int = 0) ->
     """
     _check_arguments(line_count, unparseable_line_count)
     rng = np.random.Generator(np.random.PCG64(seed))
+    return generate_from(rng, draw_catalogue(rng, line_count), line_count, unparseable_line_count)
+
+
+def generate_from(rng: np.random.Generator, catalogue: Catalogue, line_count: int, unparseable_line_count: int = 0) -> Sample:
+    """As `generate`, from random numbers that go on and a catalogue that other samples may share."""
     counts = {name: scaled(real_count, line_count) for name, real_count in _REAL_COUNTS.items()}
-    catalogue = draw_catalogue(rng, line_count)
     baskets = draw_baskets(rng, catalogue, counts, line_count)
     customers, orders = draw_orders(rng, baskets, counts)
     sales = draw_sales(rng, catalogue, baskets, orders, counts)

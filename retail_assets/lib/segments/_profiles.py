@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _CONTRIBUTIONS: Final = {"recency_days": "recency", "frequency": "frequency", "monetary": "spend"}
 """Feature -> what it is called in an explanation."""
 
-_NO_PURCHASES: Final = pl.DataFrame(schema={"customer_id": pl.String, "stock_code": pl.String})
+_NO_BUYERS: Final = pl.DataFrame(schema={"segment_id": pl.Int32, "stock_code": pl.String, "customer_count": pl.Int64})
 
 
 def profiles(
     rfm: pl.DataFrame,
     segments: pl.DataFrame,
     model: SegmentModel,
-    purchases: pl.DataFrame | None = None,
+    buyers: pl.DataFrame | None = None,
     product_names: Mapping[str, str] | None = None,
     kept_names: Mapping[int, str] | None = None,
     top: int = 5,
@@ -45,7 +45,7 @@ def profiles(
         rfm: Rows of features.rfm_features of one snapshot; `net_amount` and `country` may be missing, then `monetary` stands for the one.
         segments: What `assign` gives for the same customers.
         model: The model that assigned them.
-        purchases: `customer_id`, `stock_code`: who has bought what to date, repeated rows count once. None: no top products.
+        buyers: `segment_id`, `stock_code`, `customer_count`: how many customers of a segment have bought a product to date. None: no top products.
         product_names: Stock code -> name.
         kept_names: Names to use as they are, by segment: those of the month a kept model was fitted on.
         top: Length of the lists of products and countries.
@@ -64,8 +64,10 @@ def profiles(
     population = {feature: customers[feature].cast(pl.Float64) for feature in RFM}
     rules = describe(customers, units)
     contributions = _contributions(customers, model)
-    stock_codes = _top_products(customers, _NO_PURCHASES if purchases is None else purchases, top)
-    countries = _top(customers, "country", top) if "country" in customers.columns else {}
+    stock_codes = _top(_NO_BUYERS if buyers is None else buyers, "stock_code", top)
+    countries = (
+        _top(customers.group_by("segment_id", "country").agg(customer_count=pl.len()), "country", top) if "country" in customers.columns else {}
+    )
     ids = summary["segment_id"].to_list()
     medians = {row["segment_id"]: {feature: row[f"median_{feature}"] for feature in RFM} for row in summary.iter_rows(named=True)}
     names = _names(medians, population, units) | {number: name for number, name in (kept_names or {}).items() if number in medians}
@@ -113,16 +115,11 @@ def _lists(name: str, ids: list[int], values: Mapping[int, list[str]]) -> pl.Ser
     return pl.Series(name, [values.get(number, []) for number in ids], dtype=pl.List(pl.String))
 
 
-def _top(customers: pl.DataFrame, column: str, top: int) -> dict[int, list[str]]:
-    """The commonest values of a column in every segment; ties in the order of the values."""
-    counted = customers.group_by("segment_id", column).len().sort("segment_id", "len", column, descending=[False, True, False])
-    firsts = counted.group_by("segment_id", maintain_order=True).head(top).group_by("segment_id", maintain_order=True).agg(column)
+def _top(counted: pl.DataFrame, column: str, top: int) -> dict[int, list[str]]:
+    """The commonest values of a column in every segment, by `customer_count`; ties in the order of the values."""
+    ranked = counted.sort("segment_id", "customer_count", column, descending=[False, True, False])
+    firsts = ranked.group_by("segment_id", maintain_order=True).head(top).group_by("segment_id", maintain_order=True).agg(column)
     return dict(firsts.iter_rows())
-
-
-def _top_products(customers: pl.DataFrame, purchases: pl.DataFrame, top: int) -> dict[int, list[str]]:
-    bought = purchases.select("customer_id", "stock_code").unique()
-    return _top(customers.select("customer_id", "segment_id").join(bought, on="customer_id", validate="1:m"), "stock_code", top)
 
 
 def _contributions(customers: pl.DataFrame, model: SegmentModel) -> dict[int, Medians]:
