@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
@@ -20,13 +20,14 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from retail_assets import engines, order, provenance, quality
 from retail_assets import months as m
-from retail_assets import order, provenance, quality
 from retail_assets.contracts import Table
+from retail_assets.engines import Engine, engine_of
 from retail_assets.order import open_warehouse
 from retail_assets.partitions import month_of, monthly_partitions
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, replace_month, transaction
+from retail_assets.warehouse import Warehouse, transaction
 
 OWNERS = ["team:data-engineering"]
 POOL = "warehouse"
@@ -36,6 +37,7 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 """A range of months is one run. Assets without months say so too: Dagster takes a range only where every selected asset does."""
 
 Frames = Mapping[Table, pl.DataFrame]
+"""What the function of an asset builds; an engine may have it written already, see `engines`."""
 BuildMonth = Callable[..., Frames]
 """Called with connection, month and settings, and with what was prepared where the asset prepares its months."""
 PrepareMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Any]
@@ -148,10 +150,12 @@ def monthly_asset(
             with open_warehouse(warehouse) as connection:
                 origins = provenance.origins(connection, settings)
                 outcomes: list[_Outcome] = []
-                with _prepared_ahead(connection, months, settings, *steps) as build_month:
+                engine = engine_of(settings)
+                made = engine.months(tables, connection, months, settings)
+                with nullcontext(made) if made else _prepared_ahead(connection, months, settings, *steps) as build_month:
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
-                        outcomes.append(_refresh_month(context, connection, month, build_month, tables, all_checks, inputs, origins, refused))
+                        outcomes.append(_refresh_month(context, connection, month, engine, build_month, tables, all_checks, inputs, origins, refused))
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
@@ -221,7 +225,8 @@ def _refresh_month(
     context: dg.AssetExecutionContext,
     connection: duckdb.DuckDBPyConnection,
     month: date,
-    build: Callable[[date], Frames],
+    engine: Engine,
+    build: Callable[[date], engines.Frames],
     tables: Sequence[Table],
     checks: Sequence[quality.Check],
     inputs: Sequence[order.Input],
@@ -238,12 +243,12 @@ def _refresh_month(
         order.wait_for_months_before(context, month, tables[0], behind)
     order.let_other_runs_go_first(context, month, sorted({needed for _, needed in stale if needed < month}))
     results: list[quality.Result] = []
-    frames: Frames = {}
+    frames: engines.Frames = {}
     try:
         with transaction(connection):
             frames = build(month)
             for table, frame in frames.items():
-                replace_month(connection, table, month, frame)
+                engine.replace_month(connection, table, month, frame)
             results += [quality.run(connection, check, month) for check in checks]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
