@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help="2011-03 or 2011-01:2011-03, and before them what they build on (default: from the first changed month on)",
     )
     run.add_argument("--all", action="store_true", help="every landed month, changed or not")
+    run.add_argument("--engine", choices=("duckdb", "spark"), help="what works on the lines (default: RETAIL_ENGINE or duckdb)")
     run.set_defaults(command=_run)
 
     sample = commands.add_parser("sample", help="write a generated sample, for trying things out")
@@ -130,6 +131,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     for name in ("home", "landing"):
         if value := getattr(options, name, None):
             os.environ[f"RETAIL_{name.upper()}"] = str(value.absolute())
+    if engine := getattr(options, "engine", None):
+        os.environ["RETAIL_ENGINE"] = engine
     settings = Settings.from_environment()
     if settings.landing and not settings.landing.is_dir():
         raise SettingsError(f"The landing folder {settings.landing} does not exist.")

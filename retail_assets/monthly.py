@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice, pairwise
@@ -20,9 +20,10 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from retail_assets import engines, order, provenance, quality
 from retail_assets import months as m
-from retail_assets import order, provenance, quality
 from retail_assets.contracts import Table
+from retail_assets.engines import Engine, engine_of
 from retail_assets.order import open_warehouse
 from retail_assets.partitions import month_of, monthly_partitions
 from retail_assets.settings import Settings
@@ -150,12 +151,16 @@ def monthly_asset(
             with open_warehouse(warehouse) as connection:
                 origins = provenance.origins(connection, settings)
                 outcomes: list[_Outcome] = []
-                with _prepared_ahead(connection, months, settings, *steps) as build_month:
+                engine = engine_of(settings)
+                made = engine.months(tables, connection, months, settings)
+                with nullcontext(made) if made else _prepared_ahead(connection, months, settings, *steps) as build_month:
                     # Within the run, each month knows already which ones have landed after it.
                     again = [before] if (before := m.shift(months[0], -1)) in origins else []
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
-                        outcomes.append(_refresh_month(context, connection, month, build_month, tables, all_checks, inputs, origins, refused, again))
+                        outcomes.append(
+                            _refresh_month(context, connection, month, engine, build_month, tables, all_checks, inputs, origins, refused, again)
+                        )
                         again = []
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
@@ -245,7 +250,8 @@ def _refresh_month(
     context: dg.AssetExecutionContext,
     connection: duckdb.DuckDBPyConnection,
     month: date,
-    build: Callable[[date], Frames | Iterator[Frames]],
+    engine: Engine,
+    build: Callable[[date], engines.Frames | Iterator[Frames]],
     tables: Sequence[Table],
     checks: Sequence[quality.Check],
     inputs: Sequence[order.Input],
@@ -270,11 +276,10 @@ def _refresh_month(
     try:
         with transaction(connection):
             built = build(month)
-            for frames in [built] if isinstance(built, Mapping) else built:
-                for table, rows in frames.items():
-                    # The first part takes the place of the month, the others come to it.
-                    store = replace_month if table not in row_counts else append_month
-                    row_counts[table] = row_counts.get(table, 0) + store(connection, table, month, rows)
+            if isinstance(built, Mapping):
+                row_counts = {table: engine.replace_month(connection, table, month, rows) for table, rows in built.items()}
+            else:
+                row_counts = _store_parts(connection, month, built)
             results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
@@ -296,6 +301,16 @@ def _refresh_month(
         for table, count in outcome.row_counts.items():
             context.add_asset_metadata({"dagster/partition_row_count": count, "seconds": round(outcome.seconds, 3)}, key_of(table), month.isoformat())
     return outcome
+
+
+def _store_parts(connection: duckdb.DuckDBPyConnection, month: date, parts: Iterator[Frames]) -> dict[Table, int]:
+    """Store a month part after part, and count its rows: the first part takes the place of the month, the others come to it."""
+    row_counts: dict[Table, int] = {}
+    for part in parts:
+        for table, rows in part.items():
+            store = append_month if table in row_counts else replace_month
+            row_counts[table] = row_counts.get(table, 0) + store(connection, table, month, rows)
+    return row_counts
 
 
 def _check_result(check: quality.Check, outcomes: list[_Outcome]) -> dg.AssetCheckResult:

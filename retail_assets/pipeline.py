@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from retail_assets import landing, provenance, publication, remedies
 from retail_assets.dbt_start import warm
+from retail_assets.engines import engine_of
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -37,7 +38,7 @@ class Arrivals:
 def land(settings: Settings) -> Arrivals:
     """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
     with Warehouse.of(settings).get_connection() as connection:
-        report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
+        report = engine_of(settings).land(connection, settings, datetime.now(UTC).replace(tzinfo=None))
         pending = provenance.pending_months(connection, settings)
         is_published = publication.current(settings) is not None and provenance.is_published(connection, settings)
     landing.write_months(settings.months_path, report.months)

@@ -21,6 +21,9 @@ DBT_PROJECT_DIR = REPOSITORY / "dbt_sql"
 _PLACES = {
     "home",
     "landing",
+    "engine",
+    "spark_url",
+    "lake",
     "executor",
     "lock_timeout_seconds",
     "memory_limit",
@@ -85,6 +88,19 @@ class Settings(BaseModel):
     recommendations_per_product: int = Field(5, ge=1, description="Recommended products per product.")
     kept_publications: int = Field(3, ge=1, description="Publications that are kept, the current one included.")
     lock_timeout_seconds: float = Field(600, ge=0, description="How long to wait for another process that holds the warehouse.")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb",
+        description="What works on the lines: DuckDB and polars on this machine, or Apache Spark, which needs the extra `spark` and Java "
+        "(docs/spark.md). A home keeps the engine it began with.",
+    )
+    spark_url: str = Field(
+        "local[*]",
+        description="Where Spark runs: `local[*]` beside the run, `spark://host:7077` for a cluster, `sc://host:15002` for Spark Connect.",
+    )
+    lake: Path | None = Field(
+        None,
+        description="Folder where Spark keeps the lines as Parquet by month, under the same path on every machine; by default `lake` below the home.",
+    )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."
     )
@@ -144,6 +160,11 @@ class Settings(BaseModel):
     def duckdb_config(self) -> dict[str, str]:
         """What every connection to a DuckDB file is opened with."""
         return {"memory_limit": self.memory_limit} if self.memory_limit else {}
+
+    @property
+    def lake_dir(self) -> Path:
+        """Where Spark keeps the lines as Parquet."""
+        return (self.lake or self.home / "lake").absolute()
 
     @property
     def months_path(self) -> Path:

@@ -145,7 +145,9 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
     declared = {table: {column.name: column.type for column in table.columns} for table in TABLES}
     missing = [table for table in TABLES if table.full_name not in stored]
-    changed = [table for table in TABLES if stored.get(table.full_name, declared[table]) != declared[table]]
+    # The rows of a view are in a lake, whose own business its columns are (`engines/lake.py`).
+    views = {name for (name,) in connection.execute("select schema_name || '.' || view_name from duckdb_views() where not internal").fetchall()}
+    changed = [table for table in TABLES if table.full_name not in views and stored.get(table.full_name, declared[table]) != declared[table]]
     if not missing and not changed and found == FORMAT:
         return
     # One transaction: all of a version or nothing, and else each comment waits for the disk.
@@ -255,7 +257,7 @@ def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: da
     """
     _refuse_others(connection, table, month, rows)
     connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
-    _note_unpublished(connection, table, [month])
+    note_unpublished(connection, table, [month])
     return _insert(connection, table, rows)
 
 
@@ -294,10 +296,10 @@ def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFr
         # DuckDB finds the frame by its name. One that is registered would stay in memory until the transaction ends.
         connection.execute(f"insert into {table.full_name} by name select * from appended_rows")  # noqa: S608 - names are our contracts
         if table.month_column:
-            _note_unpublished(connection, table, appended_rows[table.month_column].drop_nulls().unique().to_list())
+            note_unpublished(connection, table, appended_rows[table.month_column].drop_nulls().unique().to_list())
 
 
-def _note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
+def note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
     """Note which months the next publication has to take anew."""
     name = UNPUBLISHED_MONTHS.full_name
     for month in months:

@@ -19,6 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from retail_assets import landing
+from retail_assets.lib.landed import LandedFile
 from retail_assets.lib.parsing import SafeReader
 from retail_assets.lib.parsing.fields import MOST_COLUMNS, MOST_LINES, RefusedFileError
 from retail_assets.warehouse import Warehouse
@@ -110,7 +111,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def landed(folder: Path) -> dict[str, landing.LandedFile]:
+def landed(folder: Path) -> dict[str, LandedFile]:
     with Warehouse(database=str(folder.parent / "retail.duckdb")).get_connection() as connection:
         report = landing.land(connection, folder, datetime(2026, 1, 1))
     assert next(file for file in report.files if file.file_name == "good.csv").status == "landed", "other files go on"
@@ -229,7 +230,7 @@ def test_a_file_that_changes_between_the_look_and_the_read_is_refused_and_read_n
     (folder / "a.csv").write_text(HEADER + LINE.replace("536365", "1"))
     found = landing.find_files
 
-    def look_then_change(folder: Path, seen_at: datetime) -> list[landing.LandedFile]:
+    def look_then_change(folder: Path, seen_at: datetime) -> list[LandedFile]:
         files = found(folder, seen_at)
         (folder / "a.csv").write_text(HEADER + LINE.replace("536365", "2") + LINE.replace("536365", "3"))
         return files

@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from retail_assets import landing, provenance
-from retail_assets.landing import LandedFile, decide, land, write_months
+from retail_assets.landing import decide, land, write_months
+from retail_assets.lib.landed import LandedFile
 from retail_assets.partitions import landed_range
 from retail_assets.warehouse import Warehouse
 

@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from retail_assets import landing
+from retail_assets.lib import landed
 from retail_assets.warehouse import Warehouse, read
 
 SEEN_AT = datetime(2026, 1, 1)
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "landing"
 
 
-def land(folder: Path, home: Path) -> tuple[landing.LandedFile, pl.DataFrame]:
+def land(folder: Path, home: Path) -> tuple[landed.LandedFile, pl.DataFrame]:
     with Warehouse(database=str(home / "retail.duckdb")).get_connection() as connection:
         report = landing.land(connection, folder, SEEN_AT)
         return report.files[0], read(connection, "select * from raw.landed_lines order by line_no")
@@ -62,8 +63,8 @@ CASES = {
 def test_slices_give_what_the_whole_file_gives(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: pl.DataFrame) -> None:
     lines.write_parquet(folder / "january.parquet", row_group_size=4)
     whole = land(folder, tmp_path / "whole")
-    monkeypatch.setattr(landing, "_LINES_PER_BATCH", SLICE)
-    monkeypatch.setattr(landing, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(landed, "_LINES_PER_BATCH", SLICE)
+    monkeypatch.setattr(landed, "_LARGE_BYTES", 0)
     in_slices = land(folder, tmp_path / "slices")
     assert in_slices[0] == whole[0]
     assert whole[0].status == "landed"
@@ -88,8 +89,8 @@ def test_a_large_file_that_is_refused_leaves_no_line(
     folder: Path, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, lines: pl.DataFrame, reason: str
 ) -> None:
     lines.write_parquet(folder / "january.parquet")
-    monkeypatch.setattr(landing, "_LINES_PER_BATCH", SLICE)
-    monkeypatch.setattr(landing, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(landed, "_LINES_PER_BATCH", SLICE)
+    monkeypatch.setattr(landed, "_LARGE_BYTES", 0)
     report = landing.land(connection, folder, SEEN_AT)
     assert report.files[0].status == "refused"
     assert reason in str(report.files[0].reason)

@@ -10,6 +10,7 @@ from retail_assets import landing, provenance, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
+from retail_assets.engines import engine_of
 from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, monthly_asset, table_spec
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
@@ -55,7 +56,7 @@ def landing_assets(
     """Land the files of the landing folder."""
     settings.landing_dir.mkdir(parents=True, exist_ok=True)
     with open_warehouse(warehouse) as connection:
-        report = landing.land(connection, settings.landing_dir, datetime.now(UTC).replace(tzinfo=None), settings.date_order)
+        report = engine_of(settings).land(connection, settings, datetime.now(UTC).replace(tzinfo=None))
         checked = quality.run(connection, no_file_refused)
         with transaction(connection):
             quality.store(connection, [checked])

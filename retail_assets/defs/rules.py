@@ -19,6 +19,7 @@ from retail_assets.contracts import (
     RECOMMENDATION_QUALITY,
     TRANSACTIONS,
 )
+from retail_assets.engines import engine_of
 from retail_assets.lib import baskets
 from retail_assets.lib.charts import rules as charts
 from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_month
@@ -119,7 +120,8 @@ def _mine(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings
     lines = _window_lines(connection, month, settings)
     basket_count = lines["basket_id"].n_unique()
     # One item further than asked, so that it is known of the longest itemsets too whether they are closed and maximal.
-    mined = baskets.frequent_itemsets(lines, _smallest_share(settings, basket_count), max_length=settings.max_itemset_length + 1)
+    share, window = _smallest_share(settings, basket_count), (_first_month(month, settings), month)
+    mined = engine_of(settings).frequent_itemsets(connection, lines, window, share, max_length=settings.max_itemset_length + 1)
     marked = baskets.closed_and_maximal(mined, basket_count)
     itemsets = marked.filter(pl.col("itemset").list.len() <= settings.max_itemset_length)
     # Tested before any rule is left out: the false discovery rate is over all of them.

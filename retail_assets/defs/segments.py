@@ -26,6 +26,7 @@ from retail_assets.contracts import (
     TRANSACTIONS,
     Table,
 )
+from retail_assets.engines import engine_of
 from retail_assets.lib import segments
 from retail_assets.lib.charts import segments as charts
 from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_month
@@ -129,7 +130,13 @@ def _fit(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings)
 
 
 def _fit_to(rfm: pl.DataFrame, settings: Settings) -> segments.SegmentModel:
-    return segments.fit(rfm, seed=settings.seed, algorithm=settings.segment_algorithm, transform=settings.segment_transform)
+    return segments.fit(
+        rfm,
+        seed=settings.seed,
+        algorithm=settings.segment_algorithm,
+        transform=settings.segment_transform,
+        fit_all=engine_of(settings).fit_centers,
+    )
 
 
 _MODEL_TABLES = (SEGMENT_MODEL, SEGMENT_CANDIDATES, SEGMENT_ALIGNMENT, SEGMENT_DRIFT, CUSTOMER_SEGMENTS, SEGMENT_PROFILES)

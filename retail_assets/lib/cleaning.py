@@ -138,6 +138,29 @@ def added_up(roll_ups: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return _totals(pl.concat(roll_ups)).select(*_NAME_KEY, "line_count", "unpriced_line_count").sort(_NAME_KEY).collect()
 
 
+def with_invoice_days(raw: pl.DataFrame) -> pl.DataFrame:
+    """Add to each line what says which lines must be cleaned together, for who cleans a month in several parts.
+
+    All that is decided about a line depends on its invoice (in whatever file), and on the invoices of the same file and day where a whole day may be
+    repeated. So parts may be cut between lines of different `invoice_month`, and within a month wherever they part neither an invoice nor the
+    invoices that have a line on one `day`; then `clean` and `product_names` of the parts are those of the month.
+
+    Args:
+        raw: Lines as in RAW_TRANSACTIONS or LANDED_LINES.
+
+    Returns:
+        The lines with `invoice` (String, the number as `clean` reads it, null where there is none) and `day` (Date, null where the line cannot be
+        read).
+    """
+    return (
+        raw.lazy()
+        .with_columns(invoice=_text("invoice_no").str.to_uppercase(), product=_text("stock_code"))
+        .with_columns(day=pl.when(~_IS_UNPARSEABLE).then(pl.col("parsed_invoiced_at").dt.date()))
+        .drop("product")
+        .collect()
+    )
+
+
 def canonical_names(roll_up: pl.DataFrame) -> pl.DataFrame:
     """Choose one text per product: the commonest on priced lines of the first month that has any, equal counts by alphabet.
 

@@ -7,6 +7,7 @@ and every random number comes from the given seed. Each step stands in a module 
 scikit-learn and scipy are imported inside the functions that need them: their imports take seconds, and the Dagster code location loads this package.
 """
 
+from retail_assets.lib.segments._algorithms import FitCenters, fit_centers
 from retail_assets.lib.segments._alignment import Alignment, agreement, align
 from retail_assets.lib.segments._drift import drift
 from retail_assets.lib.segments._fitting import MIN_CUSTOMERS, MIN_STABILITY, fit
@@ -15,10 +16,13 @@ from retail_assets.lib.segments._model import (
     OUTLIER_LIMIT,
     RFM,
     Algorithm,
+    Centers,
+    Floats,
     SegmentModel,
     Transform,
     assign,
     coordinates,
+    equal_centers,
     model_frame,
     model_from_frame,
 )
@@ -32,6 +36,9 @@ __all__ = [
     "RFM",
     "Algorithm",
     "Alignment",
+    "Centers",
+    "FitCenters",
+    "Floats",
     "SegmentModel",
     "Transform",
     "Units",
@@ -40,7 +47,9 @@ __all__ = [
     "assign",
     "coordinates",
     "drift",
+    "equal_centers",
     "fit",
+    "fit_centers",
     "migration",
     "model_frame",
     "model_from_frame",

@@ -5,16 +5,15 @@ Which k is taken, and how it is judged, is the business of `_fitting`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 
-from retail_assets.lib.segments._model import Centers, equal_centers
+from retail_assets.lib.segments._model import Algorithm, Centers, Floats, equal_centers
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from retail_assets.lib.segments._model import Algorithm, Floats
+FitCenters = Callable[[Floats, Mapping[int, Centers | None], Algorithm, int], dict[int, Centers]]
+"""What `fit_centers` is called with and returns: another may stand in for it where all customers are fitted."""
 
 MOST_TREE_POINTS: Final = 5_000
 """Most points that Ward's tree is built of: it holds all their distances, 100 MB of 5,000. More are sampled."""

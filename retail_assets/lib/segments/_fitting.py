@@ -15,6 +15,7 @@ from retail_assets.lib.segments._model import RFM, SegmentModel, conform, cut_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from retail_assets.lib.segments._algorithms import FitCenters
     from retail_assets.lib.segments._model import Algorithm, Centers, Floats, Ints, Transform
 
 MIN_CUSTOMERS: Final = 20
@@ -58,6 +59,7 @@ def fit(
     max_customers_silhouette: int = 5_000,
     algorithm: Algorithm = "kmeans",
     transform: Transform = "log",
+    fit_all: FitCenters = fit_centers,
 ) -> SegmentModel:
     """Fit segments for every k and keep the k that the rule of `_choose` picks.
 
@@ -84,6 +86,7 @@ def fit(
             al. 1977), or `ward`, the hierarchy of least added variance (Ward 1963). Of a hierarchy, customers belong to the nearest centroid of
             the cut, so that customers can be assigned who were not in the tree.
         transform: `log` (log1p), or `yeo_johnson` with the powers that make the features most normal (Yeo and Johnson 2000).
+        fit_all: How the final fits to all customers are made; those to resamples are small, and made here.
 
     Returns:
         The model. With fewer than `MIN_CUSTOMERS` customers, or with no k to try, it has a single segment.
@@ -105,7 +108,7 @@ def fit(
         scaler = fit_scaler(customers, features, transform)
         points = cut_off(scaler.scaled(customers))
         order_by = scaler.features.index("monetary") if "monetary" in scaler.features else 0
-        found, stability = _fit_candidates(points, sorted(set(k_range)), algorithm, bootstraps, seed)
+        found, stability = _fit_candidates(points, sorted(set(k_range)), algorithm, bootstraps, seed, fit_all)
         by_k = {k: _by_spend(centers, order_by) for k, centers in found.items()}
         compared = figures(points, by_k, stability, max_customers_silhouette, seed) if by_k else single_segment_figures(points)
     chosen = _choose(compared, len(points)) if by_k else 1
@@ -118,7 +121,9 @@ def _by_spend(centers: Centers, order_by: int) -> Centers:
     return centers.take(np.lexsort([*centers.means.T, -centers.means[:, order_by]]))
 
 
-def _fit_candidates(points: Floats, ks: list[int], algorithm: Algorithm, bootstraps: int, seed: int) -> tuple[dict[int, Centers], dict[int, float]]:
+def _fit_candidates(
+    points: Floats, ks: list[int], algorithm: Algorithm, bootstraps: int, seed: int, fit_all: FitCenters
+) -> tuple[dict[int, Centers], dict[int, float]]:
     """A fit for every k that the customers allow, and its stability; empty where they allow none."""
     if len(points) < MIN_CUSTOMERS:
         return {}, {}
@@ -133,7 +138,7 @@ def _fit_candidates(points: Floats, ks: list[int], algorithm: Algorithm, bootstr
     predicted = {k: [fit_of[k].nearest(points) for fit_of in fits] for k in allowed}
     best = {k: _best_start(k, fits, [cost for _, cost in predicted[k]]) for k in allowed}
     starts = {k: None if number is None else fits[number][k] for k, number in best.items()}
-    found = fit_centers(points, starts, algorithm, seed)
+    found = fit_all(points, starts, algorithm, seed)
     labels = {k: found[k].nearest(points)[0] for k in allowed}
     agreements = {k: [adjusted_rand(labels[k], other) for number, (other, _) in enumerate(predicted[k]) if number != best[k]] for k in allowed}
     doubtful = [k for k in allowed if abs(np.mean(agreements[k]) - MIN_STABILITY) < _DOUBT]

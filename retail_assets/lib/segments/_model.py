@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from retail_assets.contracts import SEGMENT_CANDIDATES, SEGMENT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from retail_assets.contracts import Table
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 Algorithm = Literal["kmeans", "gmm", "ward"]
 Transform = Literal["log", "yeo_johnson"]
