@@ -267,8 +267,10 @@ def test_a_sample_is_written_and_too_small_a_one_is_refused(tmp_path: Path, caps
 
 
 @pytest.fixture
-def copied(home: Home, tmp_path: Path) -> Path:
+def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home to do harm to, up to date."""
+    # Commands that ran in this process before have set it.
+    monkeypatch.delenv("RETAIL_LANDING", raising=False)
     return Path(shutil.copytree(home.path, tmp_path / "home", symlinks=True))
 
 
