@@ -38,7 +38,7 @@ Rows = Iterable[dict[str, Any]]
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as memory:
-        for table in (LANDED_FILES, RAW_TRANSACTIONS, TRANSACTIONS, QUARANTINE, RETURNS):
+        for table in (LANDED_FILES, RAW_TRANSACTIONS, TRANSACTIONS, QUARANTINE, RETURNS, UNPUBLISHED_MONTHS):
             memory.execute(create_statement(table))
         yield memory
 

@@ -219,7 +219,7 @@ def test_migration_that_loses_a_customer_or_a_penny_is_refused(tmp_path: Path, i
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as memory:
-        for table in (RFM_FEATURES, CUSTOMER_MONTHS, RETURNS):
+        for table in (RFM_FEATURES, CUSTOMER_MONTHS, RETURNS, UNPUBLISHED_MONTHS):
             memory.execute(create_statement(table))
         yield memory
 
