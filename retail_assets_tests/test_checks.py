@@ -15,7 +15,7 @@ import pytest
 from retail_assets import contracts, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import ends_early, month_is_complete, trading_days_have_sales
-from retail_assets.contracts import LANDED_FILES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, Table
+from retail_assets.contracts import LANDED_FILES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, UNPUBLISHED_MONTHS, Table
 from retail_assets.defs import core
 from retail_assets.warehouse import append, create_statement
 

@@ -30,6 +30,7 @@ from retail_assets.contracts import (
     SEGMENT_MODEL,
     SEGMENT_PROFILES,
     TRANSACTIONS,
+    UNPUBLISHED_MONTHS,
     Table,
 )
 from retail_assets.defs import features, segments

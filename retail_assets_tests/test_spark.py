@@ -34,19 +34,27 @@ BASKETS = [["a", "b", "c"], ["a", "b"], ["a", "c"], ["b", "d"], ["a", "b", "c", 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """A sample by month, some of its days landed again by themselves, and an invoice that goes on after midnight in both."""
+    """A sample by month, some of its days landed again by themselves, and twice an invoice that goes on after midnight, with
+    a line that cannot be read."""
     folder = tmp_path_factory.mktemp("landing")
     lines = sample.generate(2_500, 5)
     sample.write(lines, folder)
     sample.write(lines, folder / "days", files="day")
-    names = sorted(path.name for path in folder.glob("*.csv")) + [f"days/{path.name}" for path in sorted((folder / "days").glob("2011-03-*.csv"))]
     midnight = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n" + "".join(
-        f"X1,8512{digit},TEA,1,{time},2.55,17850,United Kingdom\n"
-        for digit, time in ((1, "2011-03-09 23:59:00"), (2, "2011-03-10 00:00:00"), (1, "2011-03-10 00:00:00"), (2, "2011-03-10 00:00:00"))
+        f"X1,8512{digit},TEA,{quantity},{time},2.55,17850,United Kingdom\n"
+        for digit, quantity, time in (
+            (1, "1", "2011-03-09 23:59:00"),
+            (2, "1", "2011-03-10 00:00:00"),
+            (1, "1", "2011-03-10 00:00:00"),
+            (2, "1", "2011-03-10 00:00:00"),
+            (3, "six", "2011-03-10 00:00:00"),
+        )
     )
     for name in ("night.csv", "night again.csv"):
         (folder / name).write_text(midnight + ("" if name == "night.csv" else "\n"), encoding="utf-8")
-    found = [landed.LandedFile(name, name, 1, SEEN_AT) for name in [*names, "night.csv", "night again.csv"]]
+    nights = [folder / "night.csv", folder / "night again.csv"]
+    paths = [*sorted(folder.glob("2*.csv")), *sorted((folder / "days").glob("2011-03-*.csv")), *nights]
+    found = [landed.find(folder, path, SEEN_AT) for path in paths]
     (read,) = landed.read_files(folder, found, "auto")
     return read.lines.with_columns(file_name="file_id").select(RAW_TRANSACTIONS.polars_schema.names())
 
@@ -184,9 +192,9 @@ def test_kmeans_of_mllib_is_as_good_as_that_of_scikit_learn(raw: pl.DataFrame, s
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_kmeans_of_mllib_on_the_real_customers_is_within_a_hundredth(real_data: Path, spark: SparkSession) -> None:
-    names = [path.name for path in sorted(real_data.glob("*.csv"))]
-    (read,) = landed.read_files(real_data, [landed.LandedFile(name, name, 1, SEEN_AT) for name in names], "auto")
-    lines = read.lines.with_columns(file_name="file_id").select(RAW_TRANSACTIONS.polars_schema.names())
+    files = [landed.find(real_data, path, SEEN_AT) for path in sorted(real_data.glob("*.csv"))]
+    read = pl.concat([part.lines for part in landed.read_files(real_data, files, "auto")])
+    lines = read.with_columns(file_name="file_id").select(RAW_TRANSACTIONS.polars_schema.names())
     customers = rfm.snapshot(cleaned(lines, cleaning.product_names(lines)).transactions, date(2011, 11, 30))
     model = segments.fit(customers, seed=1)
     points = model.points(customers)

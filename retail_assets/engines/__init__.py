@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from retail_assets.errors import ToldError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date, datetime
@@ -61,7 +63,7 @@ class Engine(Protocol):
         """How segments are fitted to all customers: see `segments.fit`."""
 
 
-class EngineError(RuntimeError):
+class EngineError(ToldError):
     """The engine cannot be used as it is set; the message says what to do."""
 
 

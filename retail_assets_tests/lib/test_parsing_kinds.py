@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 import xlsxwriter  # type: ignore[import-untyped]
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from retail_assets.lib import parsing
@@ -293,11 +293,21 @@ _LINES = st.lists(
 )
 
 
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_LINES, st.sampled_from([",", ";", "\t"]), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
 def test_the_same_lines_read_the_same_from_every_kind_of_file(lines: list[dict[str, Any]], separator: str, encoding: str) -> None:
     frame = pl.DataFrame(lines, schema_overrides={"CustomerID": pl.Int64})
     csv = frame.with_columns(pl.col("InvoiceDate").dt.to_string("%Y-%m-%d %H:%M:%S")).write_csv(separator=separator, float_scientific=False)
+    # What is UTF-8 is read as that, whatever was meant: `Â¡` of cp1252 has the bytes of `¡`.
+    assume(encoding != "cp1252" or csv.isascii() or not _is_utf8(csv.encode(encoding)))
     readings = [
         parsed(read_csv(csv.encode(encoding))).lines,
         parsed(read_xlsx(xlsx_of(S=[frame.columns, *frame.rows()]))).lines,
