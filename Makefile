@@ -7,7 +7,7 @@ export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS ?= never
 export DO_NOT_TRACK = 1
 
-.PHONY: help run test test-all chaos spark lint audit fuzz docs dev
+.PHONY: help run test test-all chaos spark bench lint audit fuzz docs dev
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -42,6 +42,10 @@ docs: $(SYNCED) ## write the files that are generated from the contracts
 
 dev: $(SYNCED) ## the Dagster UI on http://127.0.0.1:3000
 	DAGSTER_HOME="$$(.venv/bin/retail home)" RETAIL_WEBSERVER_URL=http://127.0.0.1:$(PORT) .venv/bin/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+bench: $(SYNCED) ## measure side by side with the alternatives; FULL=1 for large sizes, WRITE=FILE for a page
+	$(UV) sync --frozen --quiet --inexact --group bench
+	.venv/bin/python benchmarks/run_all.py $(if $(FULL),--full) $(if $(WRITE),--write $(WRITE))
 
 spark: $(SYNCED) ## add Apache Spark, the optional engine (docs/spark.md)
 	$(UV) sync --frozen --quiet --compile-bytecode --extra spark

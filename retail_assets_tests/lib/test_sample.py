@@ -348,7 +348,8 @@ def test_branches_share_the_products_and_nothing_else(tmp_path: Path) -> None:
     alone = generate(5_000).lines
     assert lines["CustomerID"].n_unique() > 3 * alone["CustomerID"].n_unique()
     assert lines["InvoiceNo"].n_unique() > 3 * alone["InvoiceNo"].n_unique()
-    assert lines["StockCode"].str.to_uppercase().n_unique() < 1.5 * alone["StockCode"].str.to_uppercase().n_unique()
+    # A small branch sells part of the catalogue only, so four of them sell more products than one.
+    assert lines["StockCode"].str.to_uppercase().n_unique() < 2 * alone["StockCode"].str.to_uppercase().n_unique()
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -357,7 +358,8 @@ def test_years_follow_each_other_without_a_gap_and_half_of_the_customers_stay(tm
     assert abs(lines.height - 12_000) < 240
     assert lines["file"].n_unique() == 24
     days = lines.select(pl.col("InvoiceDate").str.to_date("%Y-%m-%d %H:%M:%S").alias("day"))["day"]
-    assert (days.min(), days.max()) == (date(2010, 12, 1), date(2012, 11, 30))
+    assert days.min() in pl.Series([date(2010, 12, 1), date(2010, 12, 2)])
+    assert days.max() == date(2012, 11, 30)
     assert 6 not in days.dt.weekday()
     first, second = (
         set(lines.filter(pl.col("file").is_between(*year))["CustomerID"].drop_nulls()) for year in (("2010-12", "2011-11"), ("2011-12", "2012-11"))
