@@ -15,6 +15,9 @@ import duckdb
 CLOCK_COLUMNS: Final = frozenset({"landed_at", "published_at", "run_id"})
 """The columns that say when something was done or by which run: all that two equal runs may differ in."""
 
+OF_THE_FILE: Final = frozenset({("quality.last_publication", column) for column in ("version", "size_bytes", "modified_ns")})
+"""And what the warehouse notes of the published file itself: its name, which is a time, and its bytes, which depend on DuckDB's threads."""
+
 _PUBLISHED: Final = re.compile(r"Published [-0-9]+ [:0-9]+ UTC|run [-0-9a-f]{36}")
 _FINISHED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -44,7 +47,7 @@ def _tables(file: Path, order: str) -> Tables:
         ).fetchall()
         shown: dict[str, list[str]] = {}
         for table, column in columns:
-            shown.setdefault(table, []).extend([column] if column not in CLOCK_COLUMNS else [])
+            shown.setdefault(table, []).extend([] if column in CLOCK_COLUMNS or (table, column) in OF_THE_FILE else [column])
         return {
             table: _digest(repr((names, reader.execute(f"select {', '.join(names)} from {table}{order}").fetchall())))
             for table, names in shown.items()
