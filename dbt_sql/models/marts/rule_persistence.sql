@@ -30,10 +30,11 @@ final as (
         count(next_month_lift) as judged_rule_count,
         count(*) filter (where is_persistent) as persistent_rule_count,
         case when count(next_month_lift) > 0 then count(*) filter (where is_persistent) / count(next_month_lift) end as persistence_rate,
-        avg(confidence) filter (where next_month_lift is not null) as mean_confidence,
-        avg(next_month_confidence) filter (where next_month_lift is not null) as mean_next_month_confidence,
-        avg(lift) filter (where next_month_lift is not null) as mean_lift,
-        avg(next_month_lift) as mean_next_month_lift
+        -- Rounded, because a sum of floating-point numbers depends on the order in which rows are stored.
+        round(avg(confidence) filter (where next_month_lift is not null), 9) as mean_confidence,
+        round(avg(next_month_confidence) filter (where next_month_lift is not null), 9) as mean_next_month_confidence,
+        round(avg(lift) filter (where next_month_lift is not null), 9) as mean_lift,
+        round(avg(next_month_lift), 9) as mean_next_month_lift
     from looked_up
     group by snapshot_month, min_basket_count
 )

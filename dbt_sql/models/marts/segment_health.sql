@@ -33,7 +33,8 @@ customers_by_month as (
     select
         snapshot_month,
         count(*) as customer_count,
-        avg(silhouette) as mean_silhouette,
+        -- Rounded, because a sum of floating-point numbers depends on the order in which rows are stored.
+        round(avg(silhouette), 9) as mean_silhouette,
         avg(case when is_outlier then 1.0 else 0.0 end) as outlier_share
     from customer_segments
     group by snapshot_month
