@@ -49,6 +49,7 @@ from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text,
 
 FILE_NAME: Final = "retail.duckdb"
 _COPIED_AT_ONCE: Final = 1 << 30
+_ROWS_AT_ONCE: Final = 2_000_000
 _BUILDING_SUFFIX: Final = ".building"
 _CATALOG: Final = "published"
 """Name of the new file while it is being built."""
@@ -259,11 +260,13 @@ def _refuse_emptied_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Path | None:
-    """The file from which only the unpublished months differ; None where there is none, or it may hold anything else.
+    """The file from which only the unpublished months differ; None where there is none, it may hold anything else, or most of it would be replaced.
 
     A file that was written to since, by whichever client, is not taken, and neither is one that other code or another DuckDB made.
     """
-    found = connection.execute(f"select * from {LAST_PUBLICATION.full_name} where duckdb_version = version()").fetchall()  # noqa: S608
+    ((is_mostly_new,),) = connection.execute(_IS_MOSTLY_NEW).fetchall()
+    query = f"select * from {LAST_PUBLICATION.full_name} where duckdb_version = version()"  # noqa: S608 - names are our contracts
+    found = [] if is_mostly_new else connection.execute(query).fetchall()
     for name, code, _, size, modified in found:
         file = settings.serving_dir / "versions" / str(name) / FILE_NAME
         if code == code_hash() and file.exists() and not file.with_name(f"{FILE_NAME}.wal").exists():
@@ -271,6 +274,15 @@ def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings)
             if (status.st_size, status.st_mtime_ns) == (size, modified):
                 return file
     return None
+
+
+_IS_MOSTLY_NEW: Final = """
+    with unpublished as (
+        select distinct invoice_month from quality.unpublished_months
+    )
+    select 2 * count(*) filter (where invoice_month in (from unpublished)) > count(*) as is_mostly_new
+    from core.transactions
+"""
 
 
 def _note(connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
@@ -309,10 +321,12 @@ def _build(
         hashes: dict[str, str] = {}
         for table in copied:
             name = table.full_name
-            going = _hash(connection, table, months[name]) if name in kept & by_month else ""
-            row_counts[name] = _copy(connection, table, months.get(name), is_new=name not in kept)
-            # Hashes of months add up, so those that stay need not be computed again.
-            hashes[name] = content_hash.exchanged(stated[name], going, _hash(connection, table, months[name])) if going else _hash(connection, table)
+            if name in kept & by_month:
+                hashes[name] = _bring_up_to_date(connection, table, months[name], stated[name])
+            else:
+                _copy(connection, table, months.get(name))
+                hashes[name] = _hash(connection, table)
+            row_counts[name] = int(connection.execute(f"select count(*) from {_CATALOG}.{name}").fetchall()[0][0])  # noqa: S608 - our contracts
         described = [*copied, DATA_DICTIONARY, PUBLICATION]
         connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
         connection.register("described", _dictionary(described))
@@ -332,40 +346,44 @@ def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(json.loads(hashes))
 
 
-def _hash(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None = None) -> str:
-    """Hash of the rows of a table of the file, or of some of its months."""
+def _hash(connection: duckdb.DuckDBPyConnection, table: Table, condition: str = "") -> str:
+    """Hash of the rows of a table of the file, or of those that fulfil a condition."""
     rows = f"{_CATALOG}.{table.full_name}"
-    if months is not None:
-        wanted = ", ".join(f"date '{month}'" for month in months)
-        rows = f"(select * from {rows} where list_contains([{wanted}]::date[], {table.month_column}))"  # noqa: S608 - names are our contracts
-    return content_hash.hash_table(connection, rows, content_hash.hashed_columns(table))
+    return content_hash.hash_table(
+        connection,
+        f"(select * from {rows} where {condition})" if condition else rows,  # noqa: S608 - names are our contracts
+        content_hash.hashed_columns(table),
+    )
 
 
 _KEPT_TABLES: Final = "select schema_name || '.' || table_name from duckdb_tables() where database_name = $catalog"
 
 
 def _months_to_copy(connection: duckdb.DuckDBPyConnection, names: Collection[str], kept: Collection[str]) -> dict[str, list[date]]:
-    """The months of each table made by month that the file does not hold as they are now: all of them where it does not hold the table."""
+    """The months of each table made by month that the file does not hold as they are now: all of them where it does not hold the table.
+
+    Of `fct_sales`, rows of other months change as well: those of the sales that are, or were, reversed by the returns of changed months. They are
+    noted in `changed_sales`.
+    """
     changed = {table: _changed_months(connection, table, table.full_name in kept) for table in BUILT_TABLES}
     months = {name: set[date]().union(*(changed[source] for source in _MADE_BY_MONTH[name])) for name in names}
     for name in names:
         if name not in kept:
             months[name] = set[date]().union(*(_months_of(connection, source) for source in _MADE_BY_MONTH[name]))
-    if _FCT_SALES in kept and _FCT_SALES in names:
-        parameters = {"months": sorted(changed[RETURNS])}
-        months[_FCT_SALES] |= {month for (month,) in connection.execute(_MONTHS_WITH_OTHER_RETURNS, parameters).fetchall()}
+    if _FCT_SALES in kept:
+        connection.execute(_CHANGED_SALES, {"months": sorted(changed[RETURNS])})
     return {name: sorted(found) for name, found in months.items()}
 
 
-_MONTHS_WITH_OTHER_RETURNS: Final = """
-    with changed_returns as (
-        select sale_month from core.returns where list_contains($months, invoice_month)
-        union all
-        select sale_month from published.core.returns where list_contains($months, invoice_month)
-    )
-    select distinct sale_month from changed_returns where sale_month is not null
+_CHANGED_SALES: Final = """
+    create or replace temporary table changed_sales as
+    select sale_id from core.returns where list_contains($months, invoice_month) and sale_id is not null
+    union
+    select sale_id from published.core.returns where list_contains($months, invoice_month) and sale_id is not null
 """
-"""Months of the sales that are, or were, reversed by the returns of the changed months."""
+
+
+_IS_CHANGED_SALE: Final = "transaction_id in (select sale_id from changed_sales)"
 
 
 def _changed_months(connection: duckdb.DuckDBPyConnection, table: Table, is_kept: bool) -> set[date]:
@@ -385,7 +403,8 @@ def _months_of(connection: duckdb.DuckDBPyConnection, table: Table) -> set[date]
 
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
-    connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (storage_version '{STORAGE_VERSION}')")
+    # Nobody recovers a file that is being built aside, so its log is never written.
+    connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (recovery_mode 'no_wal_writes', storage_version '{STORAGE_VERSION}')")
     try:
         # One transaction: else each of some 500 comments waits for the disk.
         with transaction(connection):
@@ -410,26 +429,60 @@ def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Se
         raise PublicationRefusedError(f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again.")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None, *, is_new: bool) -> int:
-    """A table or view of the warehouse, as it is declared, its rows in the order of the key, of months one after the other.
+def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date], stated_hash: str) -> str:
+    """Replace the rows of some months in a table of the file, and return the hash of the table.
 
-    Returns how many rows it has. `months` are those to copy, where it is made by month.
+    Hashes of rows add up, so those that stay need not be computed again.
     """
-    name = f"{_CATALOG}.{table.full_name}"
-    if months is None or is_new:
-        connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
-    ordered = f"order by {', '.join(table.key)}"
+    conditions = [_is_of(table, batch) for batch in _batches(connection, table, months)]
+    if table.full_name == _FCT_SALES:
+        conditions.append(f"{_IS_CHANGED_SALE} and not ({_is_of(table, months)})")
+    found_hash = stated_hash
+    for condition in conditions:
+        going = _hash(connection, table, condition)
+        connection.execute(f"delete from {_CATALOG}.{table.full_name} where {condition}")  # noqa: S608 - names are our contracts
+        _insert(connection, table, condition)
+        found_hash = content_hash.exchanged(found_hash, going, _hash(connection, table, condition))
+    return found_hash
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None) -> None:
+    """A table or view of the warehouse, as it is declared; where it is made by month, so many months at once as memory holds."""
+    connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
+    conditions = ["true"] if months is None else [_is_of(table, batch) for batch in _batches(connection, table, months)]
+    for condition in conditions:
+        _insert(connection, table, condition)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> None:
+    """Rows of the warehouse by month, then by key."""
+    order = [table.month_column, *table.key] if table.month_column else table.key
+    rows = f"select * from {table.full_name} where {condition} order by {', '.join(dict.fromkeys(order))}"  # noqa: S608 - names are our contracts
     try:
-        if months is None:
-            connection.execute(f"insert into {name} by name select * from {table.full_name} {ordered}")  # noqa: S608 - names are our contracts
-        for month in months or ():
-            if not is_new:
-                connection.execute(f"delete from {name} where {table.month_column} = ?", [month])  # noqa: S608
-            of_month = f"select * from {table.full_name} where {table.month_column} = ? {ordered}"  # noqa: S608
-            connection.execute(f"insert into {name} by name {of_month}", [month])
+        connection.execute(f"insert into {_CATALOG}.{table.full_name} by name {rows}")
     except duckdb.ConstraintException as error:
         raise PublicationRefusedError(f"{table.full_name} is not what it is declared to be: {error}. Materialize it again, then publish.") from error
-    return int(connection.execute(f"select count(*) from {name}").fetchall()[0][0])  # noqa: S608
+
+
+def _is_of(table: Table, months: Sequence[date]) -> str:
+    """The condition that a row is of one of some months."""
+    listed = ", ".join(f"date '{month}'" for month in months)
+    return f"{table.month_column} in ({listed})" if months else "false"
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date]) -> list[list[date]]:
+    """The months, as many together as have no more rows than are sorted at once in memory; a larger month comes alone."""
+    source = _MADE_BY_MONTH[table.full_name][0]
+    counts = dict(connection.execute(f"select {source.month_column}, count(*) from {source.full_name} group by all").fetchall())  # noqa: S608
+    batches: list[list[date]] = []
+    row_count = 0
+    for month in months:
+        row_count += counts.get(month, 0)
+        if not batches or row_count > _ROWS_AT_ONCE:
+            batches.append([])
+            row_count = counts.get(month, 0)
+        batches[-1].append(month)
+    return batches
 
 
 _PUBLICATION_ROW: Final = """

@@ -15,7 +15,7 @@ from retail_assets.contracts import LAST_PUBLICATION, RAW_TRANSACTIONS, RETURNS,
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse, replace_month
 
-JANUARY, FEBRUARY, MARCH = date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
+DECEMBER, JANUARY, FEBRUARY, MARCH = date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
 START = datetime(2026, 1, 1, 12)
 _SOURCE_OR_REF = re.compile(r"{{ (?:source\('(?P<schema>\w+)', '(?P<table>\w+)'\)|ref\('(?P<model>\w+)'\)) }}")
 
@@ -27,9 +27,10 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A warehouse with the views of the dbt project, and two months."""
+    """A warehouse with the views of the dbt project, two months, and one before them that holds most of the lines and never changes."""
     with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
         create_views(opened)
+        write(opened, DECEMBER, sold=[(f"{number}/Z", 1) for number in range(100, 120)])
         write(opened, JANUARY, sold=[("1/A", 10), ("2/B", 4)])
         write(opened, FEBRUARY, sold=[("3/A", 5)])
         yield opened
@@ -109,8 +110,10 @@ def structure(path: Path) -> list[tuple[object, ...]]:
 
 
 def sales(path: Path) -> list[tuple[object, ...]]:
+    """Sales of all months but the first."""
     with duckdb.connect(path, read_only=True) as reader:
-        return reader.execute("select transaction_id, net_quantity from marts.fct_sales order by all").fetchall()
+        query = "select transaction_id, net_quantity from marts.fct_sales where invoice_month <> ? order by all"
+        return reader.execute(query, [DECEMBER]).fetchall()
 
 
 def assert_equal_to_one_made_anew(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, minutes: int) -> None:
@@ -163,14 +166,39 @@ def copied_months(connection: duckdb.DuckDBPyConnection, settings: Settings, min
 
 
 def test_only_the_months_that_changed_are_copied(connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert copied_months(connection, settings, 0, monkeypatch)["core.transactions"] == [JANUARY, FEBRUARY]
+    assert copied_months(connection, settings, 0, monkeypatch)["core.transactions"] == [DECEMBER, JANUARY, FEBRUARY]
     assert connection.execute(f"from {UNPUBLISHED_MONTHS.full_name}").fetchall() == []
     assert copied_months(connection, settings, 1, monkeypatch) == {}
     write(connection, MARCH, sold=[("4/A", 7)], returned=[("C5/A", "1/A", JANUARY, 6)])
     copied = copied_months(connection, settings, 2, monkeypatch)
-    assert copied.pop("marts.fct_sales") == [JANUARY, MARCH]
-    assert set(copied) == {"raw.raw_transactions", "core.transactions", "core.returns", "marts.fct_returns"}
+    assert set(copied) == {"raw.raw_transactions", "core.transactions", "core.returns", "marts.fct_sales", "marts.fct_returns"}
     assert set(map(tuple, copied.values())) == {(MARCH,)}
+
+
+def test_where_most_lines_are_of_changed_months_the_file_is_made_anew(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(connection, settings, 0)
+    write(connection, DECEMBER, sold=[(f"{number}/Z", 2) for number in range(100, 120)])
+    assert copied_months(connection, settings, 1, monkeypatch)["core.transactions"] == [DECEMBER, JANUARY, FEBRUARY]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 22])
+def test_however_many_rows_are_copied_at_once_the_file_is_the_same(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    at_once = publish(connection, settings, 0)
+    connection.execute(f"delete from {LAST_PUBLICATION.full_name}")
+    monkeypatch.setattr(publication, "_ROWS_AT_ONCE", rows_at_once)
+    in_batches = publish(connection, settings, 1)
+    assert content(in_batches) == content(at_once)
+    assert content_hash.compare(in_batches) == content_hash.compare(at_once)
+
+
+def test_rows_lie_by_month_and_key(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    with duckdb.connect(publish(connection, settings, 0), read_only=True) as reader:
+        ids = [line_id for (line_id,) in reader.execute("select transaction_id from core.transactions").fetchall()]
+    assert ids == [*(f"{number}/Z" for number in range(100, 120)), "1/A", "2/B", "3/A"]
 
 
 def test_after_a_publication_that_was_refused_its_months_are_still_to_be_copied(
@@ -211,4 +239,4 @@ def test_a_file_of_other_code_or_another_duckdb_is_not_gone_on_from(
 ) -> None:
     publish(connection, settings, 0)
     connection.execute(f"update {LAST_PUBLICATION.full_name} set {column} = 'another'")
-    assert copied_months(connection, settings, 1, monkeypatch)["core.transactions"] == [JANUARY, FEBRUARY]
+    assert copied_months(connection, settings, 1, monkeypatch)["core.transactions"] == [DECEMBER, JANUARY, FEBRUARY]
