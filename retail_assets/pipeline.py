@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import dagster as dg
 
 _OUR_RUN = {"retail/command": "yes"}
@@ -37,12 +40,32 @@ class Arrivals:
 
 def land(settings: Settings) -> Arrivals:
     """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
-    with Warehouse.of(settings).get_connection() as connection:
+    with _getting_ready(settings), Warehouse.of(settings).get_connection() as connection:
         report = engine_of(settings).land(connection, settings, datetime.now(UTC).replace(tzinfo=None))
         pending = provenance.pending_months(connection, settings)
         is_published = publication.current(settings) is not None and provenance.is_published(connection, settings)
     landing.write_months(settings.months_path, report.months)
     return Arrivals(report, pending, is_published)
+
+
+@contextlib.contextmanager
+def _getting_ready(settings: Settings) -> Iterator[None]:
+    """The first landing reads for seconds. On another core, Dagster makes its files meanwhile, and the libraries of the run that follows load."""
+    if settings.months_path.exists():
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        # What is wrong with Dagster's files is told when they are needed.
+        worker.submit(_get_ready)
+        yield
+
+
+def _get_ready() -> None:
+    import dagster as dg  # noqa: PLC0415
+    import dagster_dbt  # noqa: F401, PLC0415
+
+    with dg.DagsterInstance.get():
+        pass
 
 
 def refresh(settings: Settings, months: list[date]) -> tuple[bool, list[str]]:

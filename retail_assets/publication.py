@@ -278,7 +278,7 @@ def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings)
 
 _IS_MOSTLY_NEW: Final = """
     with unpublished as (
-        select distinct invoice_month from quality.unpublished_months
+        select invoice_month from quality.unpublished_months where table_name = 'core.transactions'
     )
     select 2 * count(*) filter (where invoice_month in (from unpublished)) > count(*) as is_mostly_new
     from core.transactions
