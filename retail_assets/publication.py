@@ -35,6 +35,7 @@ from retail_assets.contracts import (
     LAST_PUBLICATION,
     MONEY,
     PRODUCT_NAMES,
+    PRODUCT_RECOMMENDATIONS,
     RETURNS,
     RFM_FEATURES,
     TABLES,
@@ -60,6 +61,7 @@ _WORKING_TABLES: Final = (LANDED_LINES, PRODUCT_NAMES, BUILT_MONTHS, WAREHOUSE_F
 """Left out: what readers need of the landing is in raw.raw_transactions."""
 
 _FCT_SALES: Final = "marts.fct_sales"
+_PRODUCT_RECOMMENDATIONS: Final = "marts.product_recommendations"
 _MADE_BY_MONTH: Final[Mapping[str, tuple[Table, ...]]] = {
     **{table.full_name: (table,) for table in BUILT_TABLES},
     _FCT_SALES: (TRANSACTIONS,),
@@ -67,9 +69,20 @@ _MADE_BY_MONTH: Final[Mapping[str, tuple[Table, ...]]] = {
     "marts.customer_segments": (CUSTOMER_SEGMENTS, RFM_FEATURES),
     "marts.association_rules": (ASSOCIATION_RULES,),
     "marts.group_rules": (GROUP_RULES,),
+    "marts.rule_changes": (ASSOCIATION_RULES,),
+    _PRODUCT_RECOMMENDATIONS: (PRODUCT_RECOMMENDATIONS,),
 }
-"""Published tables of which a month is made of the same month of some tables (and, of `fct_sales`, of all returns of its sales). They are copied
-month by month, which bounds memory, and only the months that changed. All others are small, or of the whole history by their nature."""
+"""Published tables of which a month is made of the same month of some tables. They are copied some months at a time, which bounds memory, and only
+those that changed. All others are small, or of the whole history by their nature."""
+
+_READ_THE_MONTH_BEFORE: Final = frozenset({"marts.rule_changes"})
+"""Those of which a month is made of the month before as well."""
+
+_CHANGED_ROWS: Final[Mapping[str, str]] = {
+    _FCT_SALES: "transaction_id in (select sale_id from changed_sales)",
+    _PRODUCT_RECOMMENDATIONS: "(stock_code in (from changed_names) or recommended_stock_code in (from changed_names))",
+}
+"""Of these, rows of other months change as well: the condition that they fulfil. What it asks is noted by `_note_changed_rows`."""
 
 PUBLICATION = Table(
     schema="marts",
@@ -362,28 +375,40 @@ _KEPT_TABLES: Final = "select schema_name || '.' || table_name from duckdb_table
 def _months_to_copy(connection: duckdb.DuckDBPyConnection, names: Collection[str], kept: Collection[str]) -> dict[str, list[date]]:
     """The months of each table made by month that the file does not hold as they are now: all of them where it does not hold the table.
 
-    Of `fct_sales`, rows of other months change as well: those of the sales that are, or were, reversed by the returns of changed months. They are
-    noted in `changed_sales`.
+    Rows of other months that change as well are noted (`_CHANGED_ROWS`).
     """
     changed = {table: _changed_months(connection, table, table.full_name in kept) for table in BUILT_TABLES}
     months = {name: set[date]().union(*(changed[source] for source in _MADE_BY_MONTH[name])) for name in names}
     for name in names:
         if name not in kept:
             months[name] = set[date]().union(*(_months_of(connection, source) for source in _MADE_BY_MONTH[name]))
-    if _FCT_SALES in kept:
-        connection.execute(_CHANGED_SALES, {"months": sorted(changed[RETURNS])})
+        if name in _READ_THE_MONTH_BEFORE:
+            months[name] |= {m.shift(month, 1) for month in months[name]}
+    _note_changed_rows(connection, kept, changed[RETURNS])
     return {name: sorted(found) for name, found in months.items()}
 
 
-_CHANGED_SALES: Final = """
-    create or replace temporary table changed_sales as
-    select sale_id from core.returns where list_contains($months, invoice_month) and sale_id is not null
-    union
-    select sale_id from published.core.returns where list_contains($months, invoice_month) and sale_id is not null
-"""
-
-
-_IS_CHANGED_SALE: Final = "transaction_id in (select sale_id from changed_sales)"
+def _note_changed_rows(connection: duckdb.DuckDBPyConnection, kept: Collection[str], months_of_returns: Collection[date]) -> None:
+    """Note the sales that the returns of changed months reverse, or did reverse, and the products that have another name now."""
+    if _FCT_SALES in kept:
+        connection.execute(
+            """
+            create or replace temporary table changed_sales as
+            select sale_id from core.returns where list_contains($months, invoice_month) and sale_id is not null
+            union
+            select sale_id from published.core.returns where list_contains($months, invoice_month) and sale_id is not null
+            """,
+            {"months": sorted(months_of_returns)},
+        )
+    if _PRODUCT_RECOMMENDATIONS in kept:
+        connection.execute(
+            """
+            create or replace temporary table changed_names as
+            select stock_code
+            from core.products full join published.core.products as published_products using (stock_code)
+            where products.description is distinct from published_products.description
+            """
+        )
 
 
 def _changed_months(connection: duckdb.DuckDBPyConnection, table: Table, is_kept: bool) -> set[date]:
@@ -435,8 +460,8 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table, month
     Hashes of rows add up, so those that stay need not be computed again.
     """
     conditions = [_is_of(table, batch) for batch in _batches(connection, table, months)]
-    if table.full_name == _FCT_SALES:
-        conditions.append(f"{_IS_CHANGED_SALE} and not ({_is_of(table, months)})")
+    if table.full_name in _CHANGED_ROWS:
+        conditions.append(f"{_CHANGED_ROWS[table.full_name]} and not ({_is_of(table, months)})")
     found_hash = stated_hash
     for condition in conditions:
         going = _hash(connection, table, condition)

@@ -18,7 +18,7 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_MONTHS, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Table
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Table
 from retail_assets.errors import ToldError
 
 if TYPE_CHECKING:
@@ -300,9 +300,9 @@ def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFr
 
 
 def note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
-    """Note which months the next publication has to take anew."""
+    """Note which months of a table built by month the next publication has to take anew."""
     name = UNPUBLISHED_MONTHS.full_name
-    for month in months:
+    for month in months if table in BUILT_TABLES else []:
         known = f"select 1 from {name} where table_name = $table_name and invoice_month = $month"  # noqa: S608 - names are our contracts
         connection.execute(
             f"insert into {name} select $table_name, $month where not exists ({known})",

@@ -142,3 +142,11 @@ def test_a_publication_is_up_to_date_until_a_month_is_rebuilt_added_or_gone(conn
     assert is_published(connection, SETTINGS)
     land(connection, {"a": [DECEMBER], "b": [JANUARY], "late": [JANUARY]})
     assert not is_published(connection, SETTINGS), "February is in the file and has no landed lines any more"
+
+
+def test_what_is_noted_of_months_is_nothing_to_publish(connection: duckdb.DuckDBPyConnection) -> None:
+    """Else every later publication and dbt test would ask all months again."""
+    land(connection, FIRST)
+    build(connection, [DECEMBER, JANUARY, FEBRUARY])
+    note_publication(connection, SETTINGS)
+    assert connection.execute("from quality.unpublished_months").fetchall() == []

@@ -11,7 +11,16 @@ import polars as pl
 import pytest
 
 from retail_assets import content_hash, publication
-from retail_assets.contracts import LAST_PUBLICATION, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, UNPUBLISHED_MONTHS, Table
+from retail_assets.contracts import (
+    ASSOCIATION_RULES,
+    LAST_PUBLICATION,
+    PRODUCT_RECOMMENDATIONS,
+    RAW_TRANSACTIONS,
+    RETURNS,
+    TRANSACTIONS,
+    UNPUBLISHED_MONTHS,
+    Table,
+)
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse, replace_month
 
@@ -64,7 +73,7 @@ Returned = list[tuple[str, str | None, date | None, int]]
 
 def row(table: Table, **values: object) -> dict[str, object]:
     """A row with a plausible value in every column that must not be null."""
-    defaults = {"DATE": JANUARY, "TIMESTAMP": START, "INTEGER": 1, "BIGINT": 1, "BOOLEAN": False, "VARCHAR": "x"}
+    defaults = {"DATE": JANUARY, "TIMESTAMP": START, "INTEGER": 1, "BIGINT": 1, "BOOLEAN": False, "VARCHAR": "x", "DOUBLE": 0.5, "VARCHAR[]": ["x"]}
     return {column.name: values.get(column.name, None if column.nullable else defaults.get(column.type, Decimal(1))) for column in table.columns}
 
 
@@ -199,6 +208,36 @@ def test_rows_lie_by_month_and_key(connection: duckdb.DuckDBPyConnection, settin
     with duckdb.connect(publish(connection, settings, 0), read_only=True) as reader:
         ids = [line_id for (line_id,) in reader.execute("select transaction_id from core.transactions").fetchall()]
     assert ids == [*(f"{number}/Z" for number in range(100, 120)), "1/A", "2/B", "3/A"]
+
+
+def write_rules(connection: duckdb.DuckDBPyConnection, month: date, antecedents: str) -> None:
+    """Write a rule per letter."""
+    rules = [row(ASSOCIATION_RULES, snapshot_month=month, antecedent=[letter], consequent=["Z"]) for letter in antecedents]
+    replace_month(connection, ASSOCIATION_RULES, month, pl.DataFrame(rules, schema=ASSOCIATION_RULES.polars_schema))
+
+
+def test_rules_of_the_month_after_a_changed_one_are_compared_anew(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    for month, antecedents in ((JANUARY, "AB"), (FEBRUARY, "BC"), (MARCH, "C")):
+        write_rules(connection, month, antecedents)
+    publish(connection, settings, 0)
+    write_rules(connection, JANUARY, "BC")
+    path = publish(connection, settings, 1)
+    with duckdb.connect(path, read_only=True) as reader:
+        found = reader.execute("select snapshot_month, antecedent[1], rule_status from marts.rule_changes order by all").fetchall()
+    assert found == [(FEBRUARY, "B", "kept"), (FEBRUARY, "C", "kept"), (MARCH, "B", "gone"), (MARCH, "C", "kept")]
+    assert_equal_to_one_made_anew(connection, settings, path, 2)
+
+
+def test_recommendations_of_other_months_take_the_new_name_of_a_product(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    for month in (DECEMBER, JANUARY):
+        recommended = [row(PRODUCT_RECOMMENDATIONS, snapshot_month=month, stock_code=code, recommended_stock_code="Z", rank=1) for code in "AB"]
+        replace_month(connection, PRODUCT_RECOMMENDATIONS, month, pl.DataFrame(recommended, schema=PRODUCT_RECOMMENDATIONS.polars_schema))
+    publish(connection, settings, 0)
+    connection.execute("update core.transactions set description = 'renamed' where stock_code = 'A'")
+    path = publish(connection, settings, 1)
+    with duckdb.connect(path, read_only=True) as reader:
+        found = reader.execute("select snapshot_month, stock_code, description from marts.product_recommendations order by all").fetchall()
+    assert found == [(month, code, name) for month in (DECEMBER, JANUARY) for code, name in (("A", "renamed"), ("B", "x"))]
 
 
 def test_after_a_publication_that_was_refused_its_months_are_still_to_be_copied(
