@@ -43,6 +43,8 @@ BuildMonth = Callable[..., Frames | Iterator[Frames]]
 part after part: each part is stored before the next one is asked for."""
 PrepareMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Any]
 """The part of a month that reads tables of other assets only, and writes none."""
+CatchUp = Callable[[duckdb.DuckDBPyConnection, date], None]
+"""Called in the transaction of a month: what the month before it has to know of it."""
 DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
 """Charts of a month as it stands in the warehouse: metadata name -> PNG."""
 Dependency = Table | dg.AssetDep
@@ -119,13 +121,15 @@ def monthly_asset(
     checks: Sequence[quality.Check] = (),
     kinds: frozenset[str] = frozenset({"polars"}),
     prepare: PrepareMonth | None = None,
+    catch_up: CatchUp | None = None,
     pictures: Mapping[Table, DrawMonth] | None = None,
     lineage: Lineage | None = None,
 ) -> Callable[[BuildMonth], dg.AssetsDefinition]:
     """Decorate a function that builds the frames of one month; its docstring becomes the description of the asset.
 
     `prepare` works out ahead of its turn what the function is given of a month; an asset that reads none of its own tables needs none, all of it is
-    worked out ahead. `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what
+    worked out ahead. `catch_up` is for months that were not written in the same run: within one, each knows already which ones have landed
+    after it. `pictures` are drawn once per run, of its last month, and shown with the materialization of their table. `lineage` says what
     columns are made of, for the tables that declare it.
     """
     all_checks = [*(check for table in tables for check in quality.standard_checks(table)), *checks]
@@ -154,14 +158,17 @@ def monthly_asset(
                 engine = engine_of(settings)
                 made = engine.months(tables, connection, months, settings)
                 with nullcontext(made) if made else _prepared_ahead(connection, months, settings, *steps) as build_month:
-                    # Within the run, each month knows already which ones have landed after it.
-                    again = [before] if (before := m.shift(months[0], -1)) in origins else []
+                    written: date | None = None
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
-                        outcomes.append(
-                            _refresh_month(context, connection, month, engine, build_month, tables, all_checks, inputs, origins, refused, again)
+                        before = None if (earlier := m.shift(month, -1)) == written else earlier
+                        is_first = not any(outcome.results for outcome in outcomes)
+                        asked = [check for check in all_checks if check.by_month or is_first]
+                        outcome = _refresh_month(
+                            context, connection, month, engine, build_month, catch_up, tables, asked, inputs, origins, refused, before
                         )
-                        again = []
+                        written = written if outcome.is_blocked else month
+                        outcomes.append(outcome)
                 drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
@@ -252,16 +259,17 @@ def _refresh_month(
     month: date,
     engine: Engine,
     build: Callable[[date], engines.Frames | Iterator[Frames]],
+    catch_up: CatchUp | None,
     tables: Sequence[Table],
     checks: Sequence[quality.Check],
     inputs: Sequence[order.Input],
     origins: Mapping[date, provenance.Origin],
     refused: Sequence[date],
-    again: Sequence[date],
+    before: date | None,
 ) -> _Outcome:
     """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was.
 
-    `again` are earlier months of which the checks that look ahead are asked as well.
+    `before` is the month before, where it was not written just now: it catches up, and its checks that look ahead are asked as well.
     """
     started = time.perf_counter()
     stale = order.stale_inputs(connection, month, inputs, origins)
@@ -275,11 +283,14 @@ def _refresh_month(
     row_counts: dict[Table, int] = {}
     try:
         with transaction(connection):
+            if catch_up and before:
+                catch_up(connection, month)
             built = build(month)
             if isinstance(built, Mapping):
                 row_counts = {table: engine.replace_month(connection, table, month, rows) for table, rows in built.items()}
             else:
                 row_counts = _store_parts(connection, month, built)
+            again = [before] if before in origins else []
             results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError

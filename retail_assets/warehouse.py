@@ -239,7 +239,7 @@ def conform(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     ]
     if problems:
         raise ContractError(f"{table.full_name}: {'; '.join(problems)}")
-    return frame.select(declared.names())
+    return frame if frame.columns == declared.names() else frame.select(declared.names())
 
 
 class Query(NamedTuple):
@@ -257,7 +257,7 @@ def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: da
     """
     _refuse_others(connection, table, month, rows)
     connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
-    note_unpublished(connection, table, [month])
+    note_unpublished(connection, table, month)
     return _insert(connection, table, rows)
 
 
@@ -277,8 +277,9 @@ def _refuse_others(connection: duckdb.DuckDBPyConnection, table: Table, month: d
     if isinstance(rows, Query):
         # Nulls are refused by the table itself.
         conform(read(connection, f"select * from ({rows.sql}) limit 0", rows.parameters), table)  # noqa: S608 - queries of our own
-    elif (others := conform(rows, table).filter(pl.col(table.month_column) != month)).height:
-        raise ContractError(f"{table.full_name}: {others.height} rows of {month:%Y-%m} carry another month, such as {others[table.month_column][0]}")
+    elif (found := conform(rows, table)[table.month_column].unique().drop_nulls().to_list()) not in ([], [month]):
+        others = ", ".join(f"{other:%Y-%m}" for other in sorted(found) if other != month)
+        raise ContractError(f"{table.full_name}: rows of {month:%Y-%m} carry another month: {others}")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: pl.DataFrame | Query) -> int:
@@ -295,18 +296,15 @@ def append(connection: duckdb.DuckDBPyConnection, table: Table, frame: pl.DataFr
     if appended_rows.height:
         # DuckDB finds the frame by its name. One that is registered would stay in memory until the transaction ends.
         connection.execute(f"insert into {table.full_name} by name select * from appended_rows")  # noqa: S608 - names are our contracts
-        if table.month_column:
-            note_unpublished(connection, table, appended_rows[table.month_column].drop_nulls().unique().to_list())
 
 
-def note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date]) -> None:
-    """Note which months of a table built by month the next publication has to take anew."""
+def note_unpublished(connection: duckdb.DuckDBPyConnection, table: Table, month: date) -> None:
+    """Note that the next publication has to take a month of a table built by month anew."""
     name = UNPUBLISHED_MONTHS.full_name
-    for month in months if table in BUILT_TABLES else []:
-        known = f"select 1 from {name} where table_name = $table_name and invoice_month = $month"  # noqa: S608 - names are our contracts
+    if table in BUILT_TABLES:
+        known = f"from {name} where table_name = $table_name and invoice_month = $month"
         connection.execute(
-            f"insert into {name} select $table_name, $month where not exists ({known})",
-            {"table_name": table.full_name, "month": month},
+            f"insert into {name} select $table_name, $month where not exists ({known})", {"table_name": table.full_name, "month": month}
         )
 
 

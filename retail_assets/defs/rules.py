@@ -107,12 +107,11 @@ def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Sett
 
 @dataclass(frozen=True)
 class _Mined:
-    """What the baskets of a window tell, and the baskets of the month and of the next one, in which it is looked up."""
+    """What the baskets of a window tell, and the baskets of the next month, in which it is looked up."""
 
     itemsets: pl.DataFrame
     rules: pl.DataFrame
     recommendations: pl.DataFrame
-    lines: pl.DataFrame
     next_lines: pl.DataFrame
 
 
@@ -139,9 +138,22 @@ def _mine(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings
             next_lines,
         ),
         baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"]),
-        _lines_of(connection, month),
         next_lines,
     )
+
+
+def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """Fill in what the rules and recommendations of the month before, where they are there, did in the baskets of this month."""
+    previous = m.shift(month, -1)
+    lines = _lines_of(connection, month)
+    rules = read_months(connection, ASSOCIATION_RULES, previous, previous)
+    if rules.height:
+        replace_month(connection, ASSOCIATION_RULES, previous, _looked_up(rules, lines))
+    recommendations = read_months(connection, PRODUCT_RECOMMENDATIONS, previous, previous)
+    if recommendations.height:
+        popular = _most_popular(read_months(connection, FREQUENT_ITEMSETS, previous, previous))
+        quality_of_previous = baskets.recommendation_quality(recommendations, popular, lines)
+        replace_month(connection, RECOMMENDATION_QUALITY, previous, with_snapshot_month(quality_of_previous, RECOMMENDATION_QUALITY, previous))
 
 
 @monthly_asset(
@@ -150,6 +162,7 @@ def _mine(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings
     checks=[supports_are_exact, measures_are_consistent, next_month_is_known_or_not, every_sold_product_has_recommendations],
     kinds=frozenset({"numpy"}),
     prepare=_mine,
+    catch_up=_look_up_the_month_before,
     pictures={ASSOCIATION_RULES: _pictures},
 )
 def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, mined: _Mined) -> Frames:  # noqa: ARG001 - one signature
@@ -163,7 +176,6 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     landed, and looks up the month before it in itself. So the months may be refreshed in any order and end the same. Nothing else in a snapshot
     knows of later months.
     """
-    _look_up_the_month_before(connection, month, mined.lines)
     frames = {
         FREQUENT_ITEMSETS: mined.itemsets,
         ASSOCIATION_RULES: mined.rules,
@@ -171,19 +183,6 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
         RECOMMENDATION_QUALITY: baskets.recommendation_quality(mined.recommendations, _most_popular(mined.itemsets), mined.next_lines),
     }
     return {table: with_snapshot_month(frame, table, month) for table, frame in frames.items()}
-
-
-def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date, lines: pl.DataFrame) -> None:
-    """Fill in what the rules and recommendations of the month before, where they are there, did in the baskets of this month."""
-    previous = m.shift(month, -1)
-    rules = read_months(connection, ASSOCIATION_RULES, previous, previous)
-    if rules.height:
-        replace_month(connection, ASSOCIATION_RULES, previous, _looked_up(rules, lines))
-    recommendations = read_months(connection, PRODUCT_RECOMMENDATIONS, previous, previous)
-    if recommendations.height:
-        popular = _most_popular(read_months(connection, FREQUENT_ITEMSETS, previous, previous))
-        quality_of_previous = baskets.recommendation_quality(recommendations, popular, lines)
-        replace_month(connection, RECOMMENDATION_QUALITY, previous, with_snapshot_month(quality_of_previous, RECOMMENDATION_QUALITY, previous))
 
 
 def _looked_up(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:

@@ -125,7 +125,7 @@ class Lake:
 
     def replace_month(self, connection: duckdb.DuckDBPyConnection, table: Table, month: date, part: Part) -> None:
         """Put a month in place: by name in the lake, as rows where the warehouse holds the table. Call it inside `transaction`."""
-        note_unpublished(connection, table, [month])
+        note_unpublished(connection, table, month)
         if table in LAKE_TABLES:
             connection.execute(
                 "delete from lake.parts where table_name = $table and invoice_month = $month", {"table": table.full_name, "month": month}
