@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from retail_assets.contracts import Table
-from retail_assets.lib.cleaning import whole_days
+from retail_assets.lib.cleaning import invoice_days, part_starts
 from retail_assets.warehouse import read
 
 LINES_PER_PART: Final = 250_000
@@ -24,7 +24,7 @@ LINES_PER_PART: Final = 250_000
 def whole_invoices(connection: duckdb.DuckDBPyConnection, lines: Table, month: date, size: int = LINES_PER_PART) -> Iterator[pl.DataFrame]:
     """The raw lines of a month in parts of whole days and whole invoices, each in the order of the key; one part, maybe empty, where they are few.
 
-    Lines without a readable date come with every part, because they may tell of an invoice in it: who stores lines keeps them of the first part only.
+    Lines without a readable date come with every part: see `cleaning.part_starts`.
 
     Args:
         connection: A connection to the warehouse.
@@ -52,7 +52,7 @@ def whole_invoices(connection: duckdb.DuckDBPyConnection, lines: Table, month: d
         """,  # noqa: S608 - names are our contracts
         {"month": month},
     )
-    _, *starts = _starts(whole_days(invoices), size) or [month]
+    starts = part_starts(invoice_days(invoices), size)
     for first, end in pairwise([date.min, *starts, date.max]):
         yield read(
             connection,
@@ -80,14 +80,3 @@ def part_count(connection: duckdb.DuckDBPyConnection, table: Table, month: date,
 def _count(connection: duckdb.DuckDBPyConnection, table: Table, month: date) -> int:
     query = f"select count(*) as row_count from {table.full_name} where {table.month_column} = $month"  # noqa: S608 - names are our contracts
     return int(read(connection, query, {"month": month}).item())
-
-
-def _starts(parts: list[tuple[date, date, int]], size: int) -> list[date]:
-    """First days of parts that are joined up to the size."""
-    starts, joined = [], size
-    for first, _, line_count in parts:
-        if joined + line_count > size:
-            joined = 0
-            starts.append(first)
-        joined += line_count
-    return starts

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PREFIX = "RETAIL_"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -36,6 +37,13 @@ _PLACES = {
     "postgres_url",
 }
 """Fields that say where and how, and change no result."""
+
+
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
+"""What no folder begins with, also after `Path` has taken one of its slashes away."""
+
+_STORES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss"}
+"""Object stores by the names that Spark and Arrow have for them, as Arrow calls them."""
 
 
 class SettingsError(ValueError):
@@ -97,9 +105,10 @@ class Settings(BaseModel):
         "local[*]",
         description="Where Spark runs: `local[*]` beside the run, `spark://host:7077` for a cluster, `sc://host:15002` for Spark Connect.",
     )
-    lake: Path | None = Field(
+    lake: str | None = Field(
         None,
-        description="Folder where Spark keeps the lines as Parquet by month, under the same path on every machine; by default `lake` below the home.",
+        description="Where Spark keeps the lines as Parquet by month: a folder under the same path on every machine, or an address in an object store "
+        "such as `s3://bucket/prefix`; by default `lake` below the home.",
     )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."
@@ -114,6 +123,24 @@ class Settings(BaseModel):
         "http://127.0.0.1:3000", description="The Dagster webserver, which is asked to reload the code location when new months have landed."
     )
     alert_url: str | None = Field(None, description='URL that gets a POST of `{"text": ...}` when a step of a job fails: what failed, what to do.')
+
+    @field_validator("home", "landing")
+    @classmethod
+    def _is_a_folder(cls, path: Path | None) -> Path | None:
+        if path and _ADDRESS.match(str(path)):
+            raise ValueError("this must be a folder: mount the object store, or copy from it; only RETAIL_LAKE may be an address")
+        return path
+
+    @field_validator("lake")
+    @classmethod
+    def _is_a_store_that_is_known(cls, lake: str | None) -> str | None:
+        found = _ADDRESS.match(lake or "")
+        if not lake or not found:
+            return lake
+        scheme = found["scheme"].lower()
+        if scheme not in _STORES or not lake[found.end() :].strip("/"):
+            raise ValueError(f"not a folder, nor a bucket of one of {', '.join(f'{store}://' for store in _STORES)}")
+        return f"{_STORES[scheme]}://{lake[found.end() :].strip('/')}"
 
     @model_validator(mode="after")
     def _lapsing_comes_before_lost(self) -> Self:
@@ -162,9 +189,19 @@ class Settings(BaseModel):
         return {"memory_limit": self.memory_limit} if self.memory_limit else {}
 
     @property
+    def is_lake_remote(self) -> bool:
+        """Whether the lake is in an object store."""
+        return bool(self.lake and _ADDRESS.match(self.lake))
+
+    @property
     def lake_dir(self) -> Path:
-        """Where Spark keeps the lines as Parquet."""
-        return (self.lake or self.home / "lake").absolute()
+        """Where DuckDB reads the lines that Spark keeps as Parquet: the lake, or the copy of it where it is in an object store."""
+        return Path(self.lake if self.lake and not self.is_lake_remote else self.home / "lake").absolute()
+
+    @property
+    def lake_address(self) -> str:
+        """Where Spark keeps the lines: a folder, or an address in an object store."""
+        return self.lake if self.lake and self.is_lake_remote else str(self.lake_dir)
 
     @property
     def months_path(self) -> Path:

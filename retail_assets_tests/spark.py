@@ -58,3 +58,33 @@ def _wait_for(log: Path, text: str, times: int) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"{text!r} did not come:\n{log.read_text(encoding='utf-8', errors='replace')[-4_000:]}")
         time.sleep(0.2)
+
+
+@contextmanager
+def connect_server(folder: Path, master: str) -> Iterator[str]:
+    """A Spark Connect server while the block lasts, which works on `master`; gives its `sc://` address."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    variables = environment(folder, SPARK_HOME=str(_spark_home()), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
+    configuration = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+    }
+    conf = [argument for name, value in configuration.items() for argument in ("--conf", f"{name}={value}")]
+    submit = [_spark_home() / "bin" / "spark-submit", "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", master, *conf]
+    log = folder / "connect.log"
+    with started(submit, log, variables, folder):
+        _wait_for(log, "Spark Connect server started", 1)
+        yield f"sc://127.0.0.1:{port}"
+
+
+def _spark_home() -> Path:
+    spec = find_spec("pyspark")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent

@@ -17,7 +17,8 @@ from retail_assets import month_parts
 from retail_assets.contracts import PRODUCT_NAMES, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS
 from retail_assets.defs.core import cleaned_parts
 from retail_assets.lib import cleaning, rfm
-from retail_assets.lib.cleaning import whole_days
+from retail_assets.lib.cleaning import in_parts, invoice_days, part_starts
+from retail_assets.seeds import read_seed
 from retail_assets.warehouse import Warehouse, append, replace_month
 from retail_assets_tests.lib.test_cleaning import Line, raw_lines
 
@@ -76,13 +77,30 @@ def cleaned(connection: duckdb.DuckDBPyConnection, duplicates: cleaning.Duplicat
     return len(parts), transactions.sort("transaction_id"), quarantine.sort("file_id", "line_no")
 
 
-def assert_parts_equal_the_whole(connection: duckdb.DuckDBPyConnection, files: list[tuple[str, list[Line]]], duplicates: cleaning.Duplicates) -> int:
+def cleaned_in_memory(raw: pl.DataFrame, duplicates: cleaning.Duplicates, size: int) -> tuple[int, pl.DataFrame, pl.DataFrame]:
+    """As `cleaned`, with the parts cut from a frame, as the workers of Spark do."""
+    day = pl.col("parsed_invoiced_at").dt.date()
+    spans = invoice_days(raw.select("invoice_no", first_day=day, last_day=day, line_count=pl.lit(1, pl.Int64)))
+    parts = in_parts(raw, part_starts(spans, size)).partition_by("part", as_dict=True, include_key=False)
+    seeds = read_seed("non_product_codes"), read_seed("country_names")
+    names = cleaning.product_names(raw)
+    done = [cleaning.clean(part, names, *seeds, duplicates=duplicates, is_first_part=number == 0) for (number,), part in parts.items()]
+    assert_frame_equal(cleaning.added_up(cleaning.product_names(part) for part in parts.values()), names)
+    transactions, quarantine = pl.concat(part.transactions for part in done), pl.concat(part.quarantine for part in done)
+    return len(done), transactions.sort("transaction_id"), quarantine.sort("file_id", "line_no")
+
+
+def assert_parts_equal_the_whole(
+    connection: duckdb.DuckDBPyConnection, files: list[tuple[str, list[Line]]], duplicates: cleaning.Duplicates, size: int = 1
+) -> int:
     raw = landed(connection, files)
     _, *whole = cleaned(connection, duplicates, raw.height)
-    part_count, *in_parts = cleaned(connection, duplicates, 1)
-    for of_parts, of_whole in zip(in_parts, whole, strict=True):
-        assert_frame_equal(of_parts, of_whole)
-    names = [cleaning.product_names(part) for part in month_parts.whole_invoices(connection, RAW_TRANSACTIONS, DECEMBER, 1)]
+    part_count, *from_warehouse = cleaned(connection, duplicates, size)
+    _, *from_memory = cleaned_in_memory(raw, duplicates, size)
+    for of_parts in (from_warehouse, from_memory):
+        for in_one, at_once in zip(of_parts, whole, strict=True):
+            assert_frame_equal(in_one, at_once)
+    names = [cleaning.product_names(part) for part in month_parts.whole_invoices(connection, RAW_TRANSACTIONS, DECEMBER, size)]
     assert_frame_equal(cleaning.added_up(names), cleaning.product_names(raw))
     return part_count
 
@@ -121,8 +139,26 @@ def test_days_are_joined_where_an_invoice_spans_them() -> None:
             "line_count": [10, 1, 2, 4, 99, 7],
         }
     )
+    spans = invoice_days(invoices)
+    assert spans.sort("invoice").rows() == [
+        ("1", day[0], day[0], 10),
+        ("2", day[1], day[3], 3),
+        ("3", day[2], day[2], 4),
+        ("4", day[4], day[6], 7),
+    ]
     # Invoice 2 is there on days 2 and 4, so that day 3 goes with them; the lines without a number join nothing.
-    assert whole_days(invoices) == [(day[0], day[0], 10), (day[1], day[3], 7), (day[4], day[6], 7)]
+    assert part_starts(spans, 1) == [day[1], day[4]]
+    # 10 and 7 lines are one part; 17 and 7 are too many.
+    assert part_starts(spans, 17) == [day[4]]
+    assert part_starts(spans, 24) == []
+    assert part_starts(spans.clear(), 1) == []
+
+
+def test_lines_without_a_date_are_in_every_part() -> None:
+    lines = raw_lines([("1", "85123A", "HEART", "1", when, "2.55", None, UK) for when in (on(1), on(2), "soon", on(3))])
+    numbered = in_parts(lines, [date(2010, 12, 2), date(2010, 12, 3)]).select("line_no", "part")
+    assert numbered.rows() == [(2, 0), (3, 1), (4, 0), (4, 1), (4, 2), (5, 2)]
+    assert in_parts(lines, [])["part"].to_list() == [0, 0, 0, 0]
 
 
 LINES = st.lists(
@@ -138,14 +174,14 @@ LINES = st.lists(
 )
 
 
-@given(first=LINES, second=LINES, is_doubled=st.booleans(), duplicates=st.sampled_from(["keep", "quarantine"]))
+@given(first=LINES, second=LINES, is_doubled=st.booleans(), duplicates=st.sampled_from(["keep", "quarantine"]), size=st.integers(1, 20))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cleaning_in_parts_is_cleaning(
-    connection: duckdb.DuckDBPyConnection, first: list[Line], second: list[Line], is_doubled: bool, duplicates: cleaning.Duplicates
+    connection: duckdb.DuckDBPyConnection, first: list[Line], second: list[Line], is_doubled: bool, duplicates: cleaning.Duplicates, size: int
 ) -> None:
     files = [("a", first + first if is_doubled else first), ("b", second)]
     if first or second:
-        assert_parts_equal_the_whole(connection, files, duplicates)
+        assert_parts_equal_the_whole(connection, files, duplicates, size)
 
 
 def test_the_roll_up_of_customers_in_parts_is_the_roll_up(tmp_path: Path) -> None:

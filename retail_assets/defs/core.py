@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import date
 
 import duckdb
-import polars as pl
 
 from retail_assets import month_parts, quality
 from retail_assets.calendar_checks import trading_days_have_sales
@@ -222,10 +221,9 @@ def cleaned_parts(
     """The month cleaned in parts of about so many lines; together they are what cleaning it at once gives."""
     names = read(connection, "select * from raw.product_names where invoice_month <= $month order by all", {"month": month})
     for number, lines in enumerate(month_parts.whole_invoices(connection, RAW_TRANSACTIONS, month, size)):
-        cleaned = cleaning.clean(lines, names, read_seed("non_product_codes"), read_seed("country_names"), duplicates=duplicates)
-        # Lines without a date come with every part, and count once.
-        is_new = pl.lit(number == 0) | pl.col("parsed_invoiced_at").is_not_null()
-        yield cleaning.Cleaned(cleaned.transactions, cleaned.quarantine.filter(is_new))
+        yield cleaning.clean(
+            lines, names, read_seed("non_product_codes"), read_seed("country_names"), duplicates=duplicates, is_first_part=number == 0
+        )
 
 
 credits_accounted_for = quality.Check(

@@ -18,7 +18,7 @@ import polars as pl
 from retail_assets.contracts import QUARANTINE, TRANSACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Duplicates = Literal["keep", "quarantine"]
 
@@ -138,29 +138,6 @@ def added_up(roll_ups: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return _totals(pl.concat(roll_ups)).select(*_NAME_KEY, "line_count", "unpriced_line_count").sort(_NAME_KEY).collect()
 
 
-def with_invoice_days(raw: pl.DataFrame) -> pl.DataFrame:
-    """Add to each line what says which lines must be cleaned together, for who cleans a month in several parts.
-
-    All that is decided about a line depends on its invoice (in whatever file), and on the invoices of the same file and day where a whole day may be
-    repeated. So parts may be cut between lines of different `invoice_month`, and within a month wherever they part neither an invoice nor the
-    invoices that have a line on one `day`; then `clean` and `product_names` of the parts are those of the month.
-
-    Args:
-        raw: Lines as in RAW_TRANSACTIONS or LANDED_LINES.
-
-    Returns:
-        The lines with `invoice` (String, the number as `clean` reads it, null where there is none) and `day` (Date, null where the line cannot be
-        read).
-    """
-    return (
-        raw.lazy()
-        .with_columns(invoice=_text("invoice_no").str.to_uppercase(), product=_text("stock_code"))
-        .with_columns(day=pl.when(~_IS_UNPARSEABLE).then(pl.col("parsed_invoiced_at").dt.date()))
-        .drop("product")
-        .collect()
-    )
-
-
 def canonical_names(roll_up: pl.DataFrame) -> pl.DataFrame:
     """Choose one text per product: the commonest on priced lines of the first month that has any, equal counts by alphabet.
 
@@ -199,6 +176,7 @@ def clean(
     country_names: pl.DataFrame,
     *,
     duplicates: Duplicates = "keep",
+    is_first_part: bool = True,
 ) -> Cleaned:
     """Split raw lines into transactions and quarantine, both as in the contracts and sorted by their keys.
 
@@ -206,47 +184,78 @@ def clean(
     whole, while of 9,599 invoices and products with several lines 5,047 differ in quantity.
 
     Args:
-        raw: Lines as in RAW_TRANSACTIONS, of one or several whole months; or a part of a month as `whole_days` cuts it.
+        raw: Lines as in RAW_TRANSACTIONS, of one or several whole months; or a part of a month, see `part_starts`.
         names: What `product_names` returned for these months and all before them; later months change nothing.
         non_product_codes: The seed of that name: `code`, `match` (`exact` or `prefix`), `marks_batch_order`.
         country_names: The seed of that name: `raw_name`, `country`.
         duplicates: What to do with equal lines within one file.
+        is_first_part: Whether lines without a date are set aside here. They come with every part of a month and count in the first.
     """
     lines = _judged(_with_copies(_normalized(raw), duplicates), names, non_product_codes)
     is_kept = pl.col("reason").is_null()
+    is_set_aside = ~is_kept & (is_first_part | pl.col("parsed_invoiced_at").is_not_null())
     return Cleaned(
         transactions=_transactions(lines.filter(is_kept), canonical_names(names), country_names),
-        quarantine=lines.filter(~is_kept).select(QUARANTINE.polars_schema.names()).sort(QUARANTINE.key),
+        quarantine=lines.filter(is_set_aside).select(QUARANTINE.polars_schema.names()).sort(QUARANTINE.key),
     )
 
 
-def whole_days(invoices: pl.DataFrame) -> list[tuple[date, date, int]]:
-    """Cut a month where cleaning its parts one by one gives what cleaning it at once does: between days that no invoice spans.
-
-    What is judged of a line depends on its invoice in all files, and on the other invoices of the day in its file, never on more.
+def invoice_days(invoices: pl.DataFrame) -> pl.DataFrame:
+    """On which days the lines of each invoice are, in whatever file: what `part_starts` is told of a month.
 
     Args:
-        invoices: `invoice_no` as in the files, `first_day`, `last_day` (Date, of its dated lines) and `line_count` (Int64); numbers may repeat.
+        invoices: `invoice_no` as in the files, `first_day`, `last_day` (Date, null where there is none) and `line_count` (Int64); numbers may repeat.
 
     Returns:
-        First and last day and lines of the smallest parts, in order; together they cover every day with a line.
+        `invoice` (String, the number as `clean` reads it), `first_day`, `last_day`, `line_count`. Lines without a number or a date are of no invoice.
+        What is told of different lines adds up: the earliest first day, the latest last day, the sum of the counts.
     """
-    spans = (
-        invoices.with_columns(invoice=_text("invoice_no").str.to_uppercase())
+    return (
+        invoices.lazy()
+        .with_columns(invoice=_text("invoice_no").str.to_uppercase())
+        .drop_nulls(["invoice", "first_day"])
         .group_by("invoice")
         .agg(pl.col("first_day").min(), pl.col("last_day").max(), pl.col("line_count").sum())
-        # Lines without a number are no invoice: they are set aside each by itself, on their own days.
-        .filter(pl.col("invoice").is_not_null())
+        .collect()
     )
-    by_day = spans.group_by("first_day").agg(pl.col("last_day").max(), pl.col("line_count").sum()).sort("first_day")
-    parts: list[tuple[date, date, int]] = []
-    for first, last, line_count in by_day.iter_rows():
-        if parts and first <= parts[-1][1]:
-            before, end, count = parts.pop()
-            parts.append((before, max(end, last), count + line_count))
+
+
+def part_starts(days: pl.DataFrame, size: int) -> list[date]:
+    """Where to cut a month so that cleaning its parts one by one gives what cleaning it at once does: between days that no invoice spans.
+
+    What is judged of a line depends on its invoice in all files, and on the other invoices of the day in its file, never on more. Lines without a
+    date must come with every part, because they may tell of an invoice in it (see `clean`).
+
+    Args:
+        days: `first_day`, `last_day` and `line_count` of the invoices of the month (`invoice_days`), or of all invoices of the same days together.
+        size: Lines that a part should not exceed; one day, or days that an invoice spans, may.
+
+    Returns:
+        The days on which the second part and those after it begin, in order; none where the month is one part.
+    """
+    joined: list[tuple[date, date, int]] = []
+    for first, last, line_count in days.sort("first_day").select("first_day", "last_day", "line_count").iter_rows():
+        if joined and first <= joined[-1][1]:
+            before, end, count = joined.pop()
+            joined.append((before, max(end, last), count + line_count))
         else:
-            parts.append((first, last, line_count))
-    return parts
+            joined.append((first, last, line_count))
+    starts, in_part = [], 0
+    for first, _, line_count in joined:
+        if in_part and in_part + line_count > size:
+            starts.append(first)
+            in_part = 0
+        in_part += line_count
+    return starts
+
+
+def in_parts(lines: pl.DataFrame, starts: Sequence[date]) -> pl.DataFrame:
+    """Add `part` to raw lines of a month that is cut at `starts`: 0 for the first; lines without a date are repeated for every part."""
+    day = pl.col("parsed_invoiced_at").dt.date()
+    numbers = pl.int_ranges(len(starts) + 1, dtype=pl.Int32)
+    is_after = [(day >= start).cast(pl.Int32) for start in starts]
+    own = pl.sum_horizontal(is_after) if starts else pl.lit(0, pl.Int32)
+    return lines.with_columns(part=pl.when(day.is_null()).then(numbers).otherwise(pl.concat_list(own))).explode("part")
 
 
 def _normalized(raw: pl.DataFrame) -> pl.DataFrame:
