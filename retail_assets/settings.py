@@ -42,8 +42,8 @@ _PLACES = {
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
 """What no folder begins with, also after `Path` has taken one of its slashes away."""
 
-_STORES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss"}
-"""Object stores by the names that Spark and Arrow have for them, as Arrow calls them."""
+_STORES = {"s3": "s3", "s3a": "s3", "gs": "gs", "abfss": "abfss"}
+"""Object stores as Spark calls them, and as Arrow does."""
 
 
 class SettingsError(ValueError):
@@ -107,8 +107,8 @@ class Settings(BaseModel):
     )
     lake: str | None = Field(
         None,
-        description="Where Spark keeps the lines as Parquet by month: a folder under the same path on every machine, or an address in an object store "
-        "such as `s3://bucket/prefix`; by default `lake` below the home.",
+        description="Where Spark keeps the lines as Parquet by month: a folder under the same path on every machine, or an address in an object "
+        "store such as `s3://bucket/prefix`; by default `lake` below the home.",
     )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."

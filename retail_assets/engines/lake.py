@@ -2,48 +2,34 @@
 
     <lake>/core/transactions/<write>/month=2011-01-01/*.parquet       never changed once written
 
-Which folders make up a month is said by `lake.parts` in the warehouse, so that a month of the lake and whatever the warehouse holds of it change in
-one transaction: a write that is rolled back, or whose process dies, leaves folders that nothing names, and the next landing sweeps them. In the
-warehouse each table of the lake is a view over the folders that count now: checks and dbt models read it as they read a table.
+Which files make up a month is said by `lake.parts` in the warehouse, so that a month of the lake and whatever the warehouse holds of it change in
+one transaction: a write that is rolled back, or whose process dies, leaves files that nothing names, and the next landing sweeps them. In the
+warehouse each table of the lake is a view over the files that count now: checks and dbt models read it as they read a table. Of a lake in an object
+store the files that count are copied below the home, once, and the views read the copies.
 """
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from retail_assets.contracts import BUILT_TABLES, LANDED_LINES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, Column, Table
-from retail_assets.engines import EngineError
+from retail_assets.contracts import BUILT_TABLES, LANDED_LINES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TABLES, TRANSACTIONS, Table
+from retail_assets.engines import EngineError, store
+from retail_assets.engines.store import PARTS
 from retail_assets.warehouse import append, create_statement, note_unpublished, read, sql_text, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import date
+    from collections.abc import Iterable
 
     import duckdb
 
 LAKE_TABLES: Final = (LANDED_LINES, RAW_TRANSACTIONS, TRANSACTIONS, QUARANTINE, RETURNS)
 """Tables of one row per line, which the lake holds. Of all others the warehouse does."""
-
-PARTS: Final = Table(
-    schema="lake",
-    name="parts",
-    grain="One row per table of the lake, month and folder of Parquet files that holds rows of it.",
-    key=("table_name", "invoice_month", "path"),
-    month_column="invoice_month",
-    columns=(
-        Column("table_name", "VARCHAR", "Table with its schema."),
-        Column("invoice_month", "DATE", "First day of the month."),
-        Column("path", "VARCHAR", "Folder of the Parquet files below the lake."),
-        Column("line_count", "BIGINT", "Rows in the folder."),
-    ),
-)
 
 _OTHER_ENGINE: Final = (
     "The home {home} was begun with the engine {began}, and its lines are kept {kept}. Set RETAIL_ENGINE={began} (or `--engine {began}`), or take "
@@ -51,36 +37,42 @@ _OTHER_ENGINE: Final = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Rows of one month of a table, written aside as Parquet: nobody sees them before they are put in place."""
 
-    path: Path
-    height: int
+    files: pl.DataFrame
+    """As in `lake.parts`."""
 
     @property
-    def files(self) -> str:
-        """The files, as a pattern."""
-        return f"{self.path}/*.parquet"
+    def height(self) -> int:
+        """How many rows."""
+        return int(self.files["line_count"].sum())
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The folder, and what the warehouse says of it."""
+    """The files, and what the warehouse says of them."""
 
     root: Path
+    """Where DuckDB reads: the lake itself, or the copy of it."""
 
-    @cached_property
-    def views(self) -> dict[str, Table]:
-        """The tables of the lake by name."""
-        return {table.full_name: table for table in LAKE_TABLES}
+    remote: str | None = None
+    """The address of the lake where it is in an object store."""
+
+    @property
+    def address(self) -> str:
+        """Where the workers read and write."""
+        return self.remote or str(self.root)
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Put views in the place of the tables that the lake holds.
 
         Raises:
-            EngineError: Lines have landed in the warehouse itself.
+            EngineError: Lines have landed in the warehouse itself, or the object store of the lake does not answer.
         """
+        if self.remote:
+            _refuse_silent(self.remote)
         if not has_lake(connection):
             if connection.execute("select count(*) from raw.landed_lines").fetchall() != [(0,)]:
                 raise EngineError(_OTHER_ENGINE.format(home=_home(connection), began="duckdb", kept="in the warehouse"))
@@ -93,7 +85,7 @@ class Lake:
                 if table in BUILT_TABLES and self._is_of_other_code(connection, table):
                     for notes in ("lake.parts", "quality.built_months"):
                         connection.execute(f"delete from {notes} where table_name = ?", [table.full_name])  # noqa: S608 - our own names
-                # Always: the lake may have been moved since.
+                # Always: the lake, or the copy of it, may have been moved since.
                 self._show(connection, table)
 
     def _is_of_other_code(self, connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
@@ -104,24 +96,25 @@ class Lake:
         ).fetchall()
         return bool(stored) and stored != [(column.name, column.type) for column in table.columns]
 
-    def new_folder(self, table: Table) -> Path:
-        """A folder for one write; its months are folders in it, see `written`."""
-        return self.root / table.schema / table.name / uuid.uuid4().hex
+    def new_folder(self, table: Table) -> str:
+        """A folder below the lake for one write."""
+        return f"{_folder(table)}/{uuid.uuid4().hex}"
 
-    def written(self, folder: Path, months: Iterable[date]) -> dict[date, Part]:
-        """What a write left in its folder for each of `months`: the rows are counted, and those of a month that has none are none."""
-        return {month: _part(folder / f"month={month}") for month in months}
+    def written(self, files: pl.DataFrame, tables: Iterable[Table], months: Iterable[date]) -> dict[Table, dict[date, Part]]:
+        """What a write left, as rows of `lake.parts`, by table and month; a month without rows has a part of none."""
+        by_month = files.sort("path").partition_by("table_name", "invoice_month", as_dict=True)
+        none, wanted = files.clear(), list(months)
+        return {table: {month: Part(by_month.get((table.full_name, month), none)) for month in wanted} for table in tables}
 
     def parts(self, connection: duckdb.DuckDBPyConnection, table: Table, first: date, last: date) -> pl.DataFrame:
         """The rows of `lake.parts` of a table from one month to another, both included."""
         query = """
             select *
             from lake.parts
-            where table_name = $table and invoice_month between $first and $last and line_count > 0
+            where table_name = $table and invoice_month between $first and $last
             order by invoice_month, path
         """
-        found = read(connection, query, {"table": table.full_name, "first": first, "last": last})
-        return found.with_columns(path=pl.lit(f"{self.root}/") + pl.col("path"))
+        return read(connection, query, {"table": table.full_name, "first": first, "last": last})
 
     def replace_month(self, connection: duckdb.DuckDBPyConnection, table: Table, month: date, part: Part) -> None:
         """Put a month in place: by name in the lake, as rows where the warehouse holds the table. Call it inside `transaction`."""
@@ -130,20 +123,18 @@ class Lake:
             connection.execute(
                 "delete from lake.parts where table_name = $table and invoice_month = $month", {"table": table.full_name, "month": month}
             )
-            self.add(connection, table, {month: part})
+            self.add(connection, table, [part])
             return
         connection.execute(f"delete from {table.full_name} where {table.month_column} = ?", [month])  # noqa: S608 - names are our contracts
         if part.height:
             columns = ", ".join(table.polars_schema.names())
-            connection.execute(f"insert into {table.full_name} by name select {columns} from read_parquet($files)", {"files": part.files})  # noqa: S608
+            files = {"files": self._local(part.files)}
+            connection.execute(f"insert into {table.full_name} by name select {columns} from read_parquet($files)", files)  # noqa: S608
 
-    def add(self, connection: duckdb.DuckDBPyConnection, table: Table, parts: dict[date, Part]) -> None:
+    def add(self, connection: duckdb.DuckDBPyConnection, table: Table, parts: Iterable[Part]) -> None:
         """Add rows to months of a table of the lake. Call it inside `transaction`."""
-        rows = [
-            {"table_name": table.full_name, "invoice_month": month, "path": str(part.path.relative_to(self.root)), "line_count": part.height}
-            for month, part in parts.items()
-        ]
-        append(connection, PARTS, pl.DataFrame(rows, schema=PARTS.polars_schema))
+        for part in parts:
+            append(connection, PARTS, part.files)
         self._show(connection, table)
 
     def clear_months_outside(self, connection: duckdb.DuckDBPyConnection, table: Table, first: date, last: date) -> None:
@@ -155,25 +146,25 @@ class Lake:
         self._show(connection, table)
 
     def sweep(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Remove the folders that no month is made of: replaced ones, and what a run left that was refused or killed."""
-        named = {self.root / path for (path,) in connection.execute("select path from lake.parts").fetchall()}
-        for folder in self.root.glob("*/*/*/month=*"):
-            if folder not in named:
-                shutil.rmtree(folder)
-        for write in self.root.glob("*/*/*"):
-            if not any(write.glob("month=*")):
-                shutil.rmtree(write)
+        """Remove the files that no month is made of: replaced ones, and what a run left that was refused or killed."""
+        named = {path for (path,) in connection.execute("select path from lake.parts").fetchall()}
+        for place in {self.address, str(self.root)}:
+            store.sweep(place, map(_folder, TABLES), named)
 
     def _show(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """The view over the folders that count now. A view takes no parameters; paths are ours, and quoted."""
         columns = ", ".join(f"{column.name}::{column.type} as {column.name}" for column in table.columns)
         nothing = ", ".join(f"null::{column.type} as {column.name}" for column in table.columns)
-        query = "select path from lake.parts where table_name = $table and line_count > 0 order by invoice_month, path"
-        paths = read(connection, query, {"table": table.full_name})["path"].to_list()
-        files = ", ".join(sql_text(f"{self.root / path}/*.parquet") for path in paths)
-        source = f"select {columns} from read_parquet([{files}])" if paths else f"select {nothing} where false"  # noqa: S608 - contracts
+        files = ", ".join(map(sql_text, self._local(self.parts(connection, table, date.min, date.max))))
+        source = f"select {columns} from read_parquet([{files}])" if files else f"select {nothing} where false"  # noqa: S608 - contracts
         connection.execute(f"create or replace view {table.full_name} as {source}")
         connection.execute(f"comment on view {table.full_name} is {sql_text(table.grain)}")
+
+    def _local(self, files: pl.DataFrame) -> list[str]:
+        """Where DuckDB reads files of the lake."""
+        if self.remote:
+            store.fetch(files["path"], self.remote, self.root)
+        return [f"{self.root}/{path}" for path in files["path"]]
 
 
 def has_lake(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -197,8 +188,18 @@ def _home(connection: duckdb.DuckDBPyConnection) -> Path:
     return Path(path).parent.parent
 
 
-def _part(path: Path) -> Part:
-    from pyarrow import parquet  # noqa: PLC0415
+def _folder(table: Table) -> str:
+    return f"{table.schema}/{table.name}"
 
-    files: Sequence[Path] = sorted(path.glob("*.parquet"))
-    return Part(path, sum(parquet.ParquetFile(file).metadata.num_rows for file in files))
+
+def _refuse_silent(address: str) -> None:
+    from pyarrow.fs import FileSelector  # noqa: PLC0415
+
+    try:
+        filesystem, path = store.opened(address)
+        filesystem.get_file_info(FileSelector(path, allow_not_found=True))
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"The lake {address} cannot be read ({error}). Is the bucket there, and are its credentials and endpoint in the environment of this "
+            "process and of the workers (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL)? See docs/spark.md."
+        ) from error

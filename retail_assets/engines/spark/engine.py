@@ -32,6 +32,8 @@ from retail_assets.engines.lake import LAKE_TABLES, Lake, Part
 from retail_assets.engines.spark import mllib, tasks
 from retail_assets.engines.spark.frames import from_arrow, spark_schema, to_arrow
 from retail_assets.engines.spark.session import session
+from retail_assets.engines.store import PARTS
+from retail_assets.lib import cleaning
 from retail_assets.lib.landed import LandedFile, find, name_of
 from retail_assets.seeds import read_seed
 from retail_assets.warehouse import read, replace_month
@@ -60,8 +62,8 @@ _ROWS_PER_TASK: Final = 250_000
 _BYTES_PER_TASK: Final = 16 << 20
 """Bytes of landed files that a task reads."""
 
-_NO_MONTH: Final = "__HIVE_DEFAULT_PARTITION__"
-"""What Spark calls the folder of the rows that have no month."""
+_FEWEST_TASKS: Final = 4
+"""Tasks that files are shared among where there are so many, however small."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class SparkEngine:
     @classmethod
     def of(cls, settings: Settings) -> SparkEngine:
         """The engine at the places that the settings name; Spark starts when it is first needed."""
-        return cls(settings, Lake(settings.lake_dir))
+        return cls(settings, Lake(settings.lake_dir, settings.lake_address if settings.is_lake_remote else None))
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -112,69 +114,87 @@ class SparkEngine:
     def frequent_itemsets(
         self, connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, window: tuple[date, date], min_support: Fraction, max_length: int
     ) -> pl.DataFrame:
-        """MLlib's FPGrowth on the baskets of the window, read from the lake; of `lines` only the number of baskets is used."""
+        """MLlib's FPGrowth on the baskets of the window, read from the lake; of `lines` only the baskets, all and by item, are counted."""
         basket_count = lines["basket_id"].n_unique()
-        sold = self.table(connection, TRANSACTIONS, *window).select(*tasks.BASKET_LINES)
-        grouped = sold.groupBy(self.bucket(sum(self.counts(connection, TRANSACTIONS, *window).values()), "invoice_no"))
-        baskets = grouped.applyInArrow(tasks.invoice_baskets, spark_schema(tasks.BASKET_SCHEMA))
-        return mllib.frequent_itemsets(baskets, basket_count, min_support, max_length)
+        least_count = mllib.least_count(basket_count, min_support)
+        if lines.unique().group_by("item").len().filter(pl.col("len") >= least_count).is_empty():
+            # Through Spark Connect a model of no itemsets ends in an error (Spark 4.3: it is measured by reducing nothing).
+            return mllib.itemsets(mllib.FOUND.to_frame(), basket_count)
+        files = self.lake.parts(connection, TRANSACTIONS, *window)
+        sold = self.read(files, TRANSACTIONS, columns=tuple(tasks.BASKET_LINES))
+        grouped = sold.groupBy(self.bucket(files, "invoice_no"))
+        found = grouped.applyInArrow(tasks.invoice_baskets, spark_schema(tasks.BASKET_SCHEMA))
+        return mllib.frequent_itemsets(found, basket_count, min_support, max_length)
 
-    def table(self, connection: duckdb.DuckDBPyConnection, table: Table, first: date, last: date) -> DataFrame:
-        """Months of a table of the lake, both ends included."""
-        return self.read(table, self.lake.parts(connection, table, first, last)["path"].to_list())
+    def read(
+        self,
+        files: pl.DataFrame,
+        table: Table,
+        then: tasks.ByBatch | None = None,
+        schema: pl.Schema | None = None,
+        columns: tuple[str, ...] = (),
+    ) -> DataFrame:
+        """The rows in files of the lake.
 
-    def read(self, table: Table, paths: Sequence[str]) -> DataFrame:
-        """The rows in folders of the lake."""
-        schema = spark_schema(table.polars_schema)
-        return self.spark.read.schema(schema).parquet(*paths) if paths else self.spark.createDataFrame([], schema)
+        Args:
+            files: Rows of `lake.parts`.
+            table: Whose rows they are.
+            then: What the workers do with the rows before Spark gets them.
+            schema: What it gives; without it the rows are as in the files.
+            columns: The columns that are read; all by default.
+        """
+        wanted = columns or tuple(table.polars_schema)
+        given = schema or pl.Schema({name: table.polars_schema[name] for name in wanted})
+        task = tasks.reading_lake(self.lake.address, wanted, then or tasks.by_frame(given, lambda rows: rows))
+        task_count = max(1, min(files.height, max(_FEWEST_TASKS, self.group_count(files))))
+        return self.small(files.select("path")).repartition(task_count).mapInArrow(task, spark_schema(given))
 
     def small(self, frame: pl.DataFrame) -> DataFrame:
         """A frame of this process as a Spark DataFrame."""
         return self.spark.createDataFrame(to_arrow(frame, frame.schema))
 
-    def write(self, frame: DataFrame, table: Table, months: Iterable[date]) -> dict[date, Part]:
+    def write(self, rows: DataFrame, table: Table, months: Iterable[date]) -> Made:
         """Write rows aside by month, and say what was written for each of `months`."""
-        folder = self.lake.new_folder(table)
-        _write_by_month(frame.select(*table.polars_schema), folder)
-        return self.lake.written(folder, months)
+        task = tasks.storing(table, self.lake.address, self.lake.new_folder(table))
+        return self.written(rows.mapInArrow(task, spark_schema(PARTS.polars_schema)), [table], months)
 
-    def blocks(self, lines: DataFrame, schema: pl.Schema, counts: Mapping[date, int]) -> DataFrame:
-        """Lines with a column `block`: those of a month and block can be cleaned by themselves.
+    def written(self, files: DataFrame, tables: Iterable[Table], months: Iterable[date]) -> Made:
+        """Run the job that writes files; what it wrote."""
+        return self.lake.written(from_arrow(files.toArrow(), PARTS.polars_schema), tables, months)
 
-        A month of few lines is one block. Of a month of many, each day is, but for days that share an invoice (`cleaning.with_invoice_days`).
-        """
+    def in_parts(self, files: pl.DataFrame, table: Table) -> DataFrame:
+        """Raw lines with a column `part`: those of a month and part can be cleaned by themselves, see `cleaning.part_starts`."""
+        schema = pl.Schema({**table.polars_schema, "part": pl.Int32()})
+        return self.read(files, table, tasks.by_frame(schema, tasks.parting(self.part_starts(files, table))), schema)
+
+    def part_starts(self, files: pl.DataFrame, table: Table) -> tasks.Starts:
+        """Where months of raw lines are cut; those of few lines are not."""
         from pyspark.sql import functions as f  # noqa: PLC0415
 
-        if all(count <= _ROWS_PER_TASK for count in counts.values()):
-            return lines.withColumn("block", f.lit(0))
-        wider = pl.Schema({**schema, **tasks.INVOICE_SCHEMA})
-        dated = lines.mapInArrow(tasks.invoice_days(schema), spark_schema(wider))
-        invoices = dated.groupBy("invoice_month", "invoice").agg(f.collect_set("day").alias("days"), f.min("day").alias("first_day"))
-        shared = invoices.where("size(days) > 1").select("invoice_month", "days").distinct().toArrow()
-        first_days = joined_days(from_arrow(shared, pl.Schema({"invoice_month": pl.Date(), "days": pl.List(pl.Date())})))
-        block_of = f.coalesce("joined_day", "first_day")
-        placed = (
-            invoices.select("invoice_month", "invoice", "first_day")
-            .join(f.broadcast(self.small(first_days)), ["invoice_month", "first_day"], "left")
-            .select(
-                f.col("invoice_month").alias("month_of_block"),
-                f.col("invoice").alias("invoice_of_block"),
-                f.coalesce(f.dayofmonth(block_of), f.lit(0)).alias("block"),
-            )
+        large = files.filter(pl.col("line_count").sum().over("invoice_month") > _ROWS_PER_TASK)
+        if large.is_empty():
+            return {}
+        first, last, count = f.min("first_day").alias("first_day"), f.max("last_day").alias("last_day"), f.sum("line_count").alias("line_count")
+        invoices = (
+            self.read(large, table, tasks.by_frame(tasks.DAYS_SCHEMA, tasks.invoice_days), tasks.DAYS_SCHEMA, tasks.DAYS_COLUMNS)
+            .groupBy("invoice_month", "invoice")
+            .agg(first, last, count)
         )
-        is_in_block = f.expr("invoice_month = month_of_block and invoice <=> invoice_of_block")
-        return dated.join(placed, is_in_block, "left").select(*schema, "block")
+        # All that is asked of invoices are their days: some hundred rows a month come to this process.
+        spans = invoices.groupBy("invoice_month", "first_day", "last_day").agg(count).toArrow()
+        days = from_arrow(spans, {name: dtype for name, dtype in tasks.DAYS_SCHEMA.items() if name != "invoice"})
+        by_month = days.partition_by("invoice_month", as_dict=True)
+        return {month: cleaning.part_starts(of_month, _ROWS_PER_TASK) for (month,), of_month in by_month.items()}
 
-    def counts(self, connection: duckdb.DuckDBPyConnection, table: Table, first: date, last: date) -> dict[date, int]:
-        """Rows by month of a table of the lake."""
-        parts = self.lake.parts(connection, table, first, last)
-        return dict(parts.group_by("invoice_month").agg(pl.col("line_count").sum()).iter_rows())
+    def group_count(self, files: pl.DataFrame) -> int:
+        """How many groups the rows of files make that a task can hold."""
+        return math.ceil(files["line_count"].sum() / _ROWS_PER_TASK) or 1
 
-    def bucket(self, row_count: int, *columns: str) -> Column:
-        """Rows split into as many groups as they need, equal ones of `columns` together."""
+    def bucket(self, files: pl.DataFrame, *columns: str) -> Column:
+        """The rows of files split into as many groups as they need, equal ones of `columns` together."""
         from pyspark.sql import functions as f  # noqa: PLC0415
 
-        return f.pmod(f.xxhash64(*columns), f.lit(math.ceil(row_count / _ROWS_PER_TASK) or 1))
+        return f.pmod(f.xxhash64(*columns), f.lit(self.group_count(files)))
 
 
 @dataclass(frozen=True)
@@ -203,18 +223,15 @@ class LakeLines:
         """Read the files on the workers, a file in one task, and add what they wrote to the months of the lake."""
         if not files:
             return []
+        engine = self.engine
         wanted = pl.DataFrame([(file.file_name, file.file_id, file.size_bytes) for file in files], tasks.FOUND_SCHEMA, orient="row")
         task_count = _task_count(wanted.height, int(wanted["size_bytes"].sum()))
-        reading = tasks.reading(landing_dir, date_order, files[0].landed_at)
-        lines = self.engine.small(wanted).repartition(task_count).mapInArrow(reading, spark_schema(tasks.READ_SCHEMA))
-        folder = self.engine.lake.new_folder(LANDED_LINES)
-        _write_by_month(lines, folder)
-        # Outcomes have no month, and Spark's name for that folder is no month of the lake.
-        told = self.engine.spark.read.schema(spark_schema(tasks.READ_SCHEMA)).parquet(str(folder / f"month={_NO_MONTH}"))
+        reading = tasks.reading(landing_dir, date_order, files[0].landed_at, engine.lake.address, engine.lake.new_folder(LANDED_LINES))
+        read = engine.small(wanted).repartition(task_count).mapInArrow(reading, spark_schema(tasks.READ_SCHEMA))
+        told = from_arrow(read.toArrow(), tasks.READ_SCHEMA)
+        engine.lake.add(self.connection, LANDED_LINES, [Part(told.filter(pl.col("path").is_not_null()).select(PARTS.polars_schema.names()))])
         landed_at = {file.file_id: file.landed_at for file in files}
-        outcomes = [tasks.outcome_of(text, files[0].landed_at) for text in told.select("outcome").toArrow()["outcome"].to_pylist()]
-        months = sorted({month for file in outcomes for month in file.months})
-        self.engine.lake.add(self.connection, LANDED_LINES, self.engine.lake.written(folder, months))
+        outcomes = [tasks.outcome_of(text, files[0].landed_at) for text in told["outcome"].drop_nulls()]
         by_id = {file.file_id: replace(file, landed_at=landed_at[file.file_id]) for file in outcomes}
         return [by_id[file.file_id] for file in files]
 
@@ -223,12 +240,13 @@ class LakeLines:
         gone = sorted(file_ids)
         if not gone:
             return
+        engine, schema = self.engine, LANDED_LINES.polars_schema
         query = "select distinct invoice_month from raw.landed_lines where list_contains($gone, file_id) order by invoice_month"
         months = read(self.connection, query, {"gone": gone})["invoice_month"].to_list()
-        for month in months:
-            kept = self.engine.table(self.connection, LANDED_LINES, month, month)
-            part = self.engine.write(kept.where(~kept["file_id"].isin(gone)), LANDED_LINES, [month])[month]
-            self.engine.lake.replace_month(self.connection, LANDED_LINES, month, part)
+        kept = tasks.by_frame(schema, lambda lines: lines.filter(~pl.col("file_id").is_in(gone)))
+        made = engine.write(engine.read(self._files(months), LANDED_LINES, kept, schema), LANDED_LINES, months)
+        for month, part in made[LANDED_LINES].items():
+            engine.lake.replace_month(self.connection, LANDED_LINES, month, part)
 
     def count_product_names(self, months: Sequence[date]) -> None:
         """Count in one job for all months."""
@@ -236,16 +254,17 @@ class LakeLines:
 
         if not months:
             return
-        engine, schema = self.engine, LANDED_LINES.polars_schema
-        lines = engine.table(self.connection, LANDED_LINES, months[0], months[-1]).where(f.col("invoice_month").isin(list(months)))
-        blocks = engine.blocks(lines, schema, engine.counts(self.connection, LANDED_LINES, months[0], months[-1]))
-        counted = blocks.groupBy("invoice_month", "block").applyInArrow(tasks.counting_names, spark_schema(PRODUCT_NAMES.polars_schema))
+        lines = self.engine.in_parts(self._files(months), LANDED_LINES)
+        counted = lines.groupBy("invoice_month", "part").applyInArrow(tasks.counting_names, spark_schema(PRODUCT_NAMES.polars_schema))
         added_up = counted.groupBy("stock_code", "invoice_month", "description").agg(
             f.sum("line_count").alias("line_count"), f.sum("unpriced_line_count").alias("unpriced_line_count")
         )
         names = from_arrow(added_up.toArrow(), PRODUCT_NAMES.polars_schema).sort(PRODUCT_NAMES.key)
         for month in months:
             replace_month(self.connection, PRODUCT_NAMES, month, names.filter(pl.col("invoice_month") == month))
+
+    def _files(self, months: Sequence[date]) -> pl.DataFrame:
+        return self.engine.lake.parts(self.connection, LANDED_LINES, date.min, date.max).filter(pl.col("invoice_month").is_in(list(months)))
 
     def clear_months_outside(self, table: Table, first: date, last: date) -> None:
         """Of the lake or of the warehouse."""
@@ -256,56 +275,54 @@ class LakeLines:
 
 
 def _raw_transactions(engine: SparkEngine, connection: duckdb.DuckDBPyConnection, first: date, last: date, _settings: Settings) -> Made:
-    from pyspark.sql import functions as f  # noqa: PLC0415
-
-    files = read(connection, f"select file_id, file_name from {LANDED_FILES.full_name} where status = 'landed' order by file_id")  # noqa: S608
-    lines = engine.table(connection, LANDED_LINES, first, last).join(f.broadcast(engine.small(files)), "file_id")
-    return {RAW_TRANSACTIONS: engine.write(lines, RAW_TRANSACTIONS, m.window(first, last))}
+    names = read(connection, f"select file_id, file_name from {LANDED_FILES.full_name} where status = 'landed' order by file_id")  # noqa: S608
+    schema = RAW_TRANSACTIONS.polars_schema
+    store = tasks.storing(RAW_TRANSACTIONS, engine.lake.address, engine.lake.new_folder(RAW_TRANSACTIONS))
+    task = tasks.one_after_the_other(tasks.by_frame(schema, tasks.naming(names)), store)
+    files = engine.read(engine.lake.parts(connection, LANDED_LINES, first, last), LANDED_LINES, task, PARTS.polars_schema)
+    return engine.written(files, [RAW_TRANSACTIONS], m.window(first, last))
 
 
 def _transactions(engine: SparkEngine, connection: duckdb.DuckDBPyConnection, first: date, last: date, settings: Settings) -> Made:
     # Names of later months among these change nothing for the earlier ones: a line that counts has a price, so its product has one by then.
     names = read(connection, "select * from raw.product_names where invoice_month <= $last order by all", {"last": last})
-    clean = tasks.cleaning_lines(names, read_seed("non_product_codes"), read_seed("country_names"), settings.duplicates)
-    raw = engine.table(connection, RAW_TRANSACTIONS, first, last)
-    blocks = engine.blocks(raw, RAW_TRANSACTIONS.polars_schema, engine.counts(connection, RAW_TRANSACTIONS, first, last))
-    cleaned = blocks.groupBy("invoice_month", "block").applyInArrow(clean, spark_schema(tasks.CLEANED_SCHEMA)).persist()
-    months = m.window(first, last)
-    made = {
-        table: engine.write(cleaned.where(f"{column}.invoice_month is not null").select(f"{column}.*"), table, months)
-        for table, column in ((TRANSACTIONS, "kept"), (QUARANTINE, "set_aside"))
-    }
-    cleaned.unpersist()
-    return made
+    tables = TRANSACTIONS, QUARANTINE
+    folders = {table: engine.lake.new_folder(table) for table in tables}
+    seeds = read_seed("non_product_codes"), read_seed("country_names")
+    clean = tasks.cleaning_lines(names, seeds, settings.duplicates, engine.lake.address, folders)
+    lines = engine.in_parts(engine.lake.parts(connection, RAW_TRANSACTIONS, first, last), RAW_TRANSACTIONS)
+    files = lines.groupBy("invoice_month", "part").applyInArrow(clean, spark_schema(PARTS.polars_schema))
+    return engine.written(files, tables, m.window(first, last))
 
 
 def _returns(engine: SparkEngine, connection: duckdb.DuckDBPyConnection, first: date, last: date, _settings: Settings) -> Made:
     from pyspark.sql import functions as f  # noqa: PLC0415
 
     pair = ["customer_id", "stock_code"]
-    known = engine.table(connection, TRANSACTIONS, date.min, last)
-    credited = known.where(f.col("is_return") & (f.col("invoice_month") >= f.lit(first)))
-    sales = known.where(~f.col("is_return")).join(credited.select(*pair).distinct(), pair, "left_semi")
+    schema = TRANSACTIONS.polars_schema
+    known = engine.lake.parts(connection, TRANSACTIONS, date.min, last)
+    is_return = tasks.by_frame(schema, lambda lines: lines.filter("is_return"))
+    is_sale = tasks.by_frame(schema, lambda lines: lines.filter(~pl.col("is_return")))
+    credited = engine.read(known.filter(pl.col("invoice_month") >= first), TRANSACTIONS, is_return, schema)
+    sales = engine.read(known, TRANSACTIONS, is_sale, schema).join(credited.select(*pair).distinct(), pair, "left_semi")
     consumed = (
-        engine.table(connection, RETURNS, date.min, m.shift(first, -1))
+        engine.read(engine.lake.parts(connection, RETURNS, date.min, m.shift(first, -1)), RETURNS, columns=("sale_id", "quantity"))
         .where("sale_id is not null")
         .groupBy(f.col("sale_id").alias("transaction_id"))
         .agg(f.sum("quantity").alias(tasks.TAKEN))
     )
     lines = credited.withColumn(tasks.TAKEN, f.lit(None).cast("bigint")).unionByName(sales.join(consumed, "transaction_id", "left"))
-    counts = engine.counts(connection, TRANSACTIONS, date.min, last)
-    match = tasks.matching_returns(min(counts, default=first))
-    matched = lines.groupBy(engine.bucket(sum(counts.values()), *pair)).applyInArrow(match, spark_schema(RETURNS.polars_schema))
-    return {RETURNS: engine.write(matched, RETURNS, m.window(first, last))}
+    match = tasks.matching_returns(min(known["invoice_month"], default=first))
+    matched = lines.groupBy(engine.bucket(known, *pair)).applyInArrow(match, spark_schema(RETURNS.polars_schema))
+    return engine.write(matched, RETURNS, m.window(first, last))
 
 
 def _customer_months(engine: SparkEngine, connection: duckdb.DuckDBPyConnection, first: date, last: date, _settings: Settings) -> Made:
-    group = engine.bucket(sum(engine.counts(connection, TRANSACTIONS, first, last).values()), "customer_id").alias("bucket")
-    lines, ledger = (
-        engine.table(connection, table, first, last).where("customer_id is not null").groupBy(group) for table in (TRANSACTIONS, RETURNS)
-    )
+    found = {table: engine.lake.parts(connection, table, first, last) for table in (TRANSACTIONS, RETURNS)}
+    group = engine.bucket(found[TRANSACTIONS], "customer_id").alias("bucket")
+    lines, ledger = (engine.read(files, table).where("customer_id is not null").groupBy(group) for table, files in found.items())
     rolled_up = lines.cogroup(ledger).applyInArrow(tasks.customer_months, spark_schema(CUSTOMER_MONTHS.polars_schema))
-    return {CUSTOMER_MONTHS: engine.write(rolled_up, CUSTOMER_MONTHS, m.window(first, last))}
+    return engine.write(rolled_up, CUSTOMER_MONTHS, m.window(first, last))
 
 
 _MAKERS: Final[Mapping[Table, Make]] = {
@@ -318,32 +335,4 @@ _MAKERS: Final[Mapping[Table, Make]] = {
 
 
 def _task_count(file_count: int, size_bytes: int) -> int:
-    return min(file_count, max(4, math.ceil(size_bytes / _BYTES_PER_TASK)))
-
-
-def _write_by_month(frame: DataFrame, folder: Path) -> None:
-    """Write rows as Parquet, a folder per month; what has no month goes to a folder of its own."""
-    from pyspark.sql import functions as f  # noqa: PLC0415
-
-    frame.withColumn("month", f.col("invoice_month")).write.partitionBy("month").parquet(str(folder))
-
-
-def joined_days(shared: pl.DataFrame) -> pl.DataFrame:
-    """Days that invoices share, joined: `invoice_month`, `first_day` and the `joined_day` that stands for all it is joined with, directly or not.
-
-    Args:
-        shared: `invoice_month` and `days`, the days of an invoice that has several.
-    """
-    root: dict[tuple[date, date], date] = {}
-
-    def find(month: date, day: date) -> date:
-        while (above := root.setdefault((month, day), day)) != day:
-            day = above
-        return day
-
-    for month, days in shared.iter_rows():
-        roots = [find(month, day) for day in days]
-        for other in roots:
-            root[month, other] = min(roots)
-    rows = [(month, day, find(month, day)) for month, day in sorted(root)]
-    return pl.DataFrame(rows, {"invoice_month": pl.Date, "first_day": pl.Date, "joined_day": pl.Date}, orient="row")
+    return min(file_count, max(_FEWEST_TASKS, math.ceil(size_bytes / _BYTES_PER_TASK)))

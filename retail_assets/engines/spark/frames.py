@@ -58,14 +58,18 @@ def spark_schema(schema: Mapping[str, pl.DataType]) -> str:
     return ", ".join(f"`{name}` {spark_type(dtype)}" for name, dtype in schema.items())
 
 
+def arrow_schema(schema: Mapping[str, pl.DataType]) -> pa.Schema:
+    """A schema as Arrow's."""
+    return pa.schema([(name, arrow_type(dtype)) for name, dtype in schema.items()])
+
+
 def to_arrow(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pa.Table:
     """The columns of a schema as an Arrow table that Spark takes."""
-    arrow_schema = pa.schema([(name, arrow_type(dtype)) for name, dtype in schema.items()])
-    return frame.select(list(schema)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema)
+    return frame.select(list(schema)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(schema))
 
 
-def from_arrow(table: pa.Table | pa.RecordBatch, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The columns of a schema, from an Arrow table that Spark gives."""
+def from_arrow(table: pa.Table | pa.RecordBatch, schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """The columns of a schema, from an Arrow table that Spark gives; all columns as they are where none is given."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table, not an array
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    return frame if schema is None else frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())

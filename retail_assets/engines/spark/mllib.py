@@ -25,7 +25,8 @@ MANY_CUSTOMERS: Final = 1_000_000
 _STARTS: Final = 3
 """Starts of k-means|| of which the best is kept. One start ends in a worse minimum now and then where k is large."""
 
-_FOUND: Final = pl.Schema({"items": pl.List(pl.String()), "freq": pl.Int64()})
+FOUND: Final = pl.Schema({"items": pl.List(pl.String()), "freq": pl.Int64()})
+"""Itemsets as MLlib gives them."""
 
 
 def frequent_itemsets(baskets: DataFrame, basket_count: int, min_support: Fraction, max_length: int | None = None) -> pl.DataFrame:
@@ -45,18 +46,23 @@ def frequent_itemsets(baskets: DataFrame, basket_count: int, min_support: Fracti
     from pyspark.ml.fpm import FPGrowth  # noqa: PLC0415
     from pyspark.sql import functions as f  # noqa: PLC0415
 
-    min_count = max(1, math.ceil(min_support * basket_count))
+    min_count = least_count(basket_count, min_support)
     # MLlib rounds up the product of share and baskets: half a basket less than the least count comes to that count, whatever the rounding.
     mined = FPGrowth(itemsCol="items", minSupport=(min_count - 0.5) / max(basket_count, 1)).fit(baskets).freqItemsets
     found = mined if max_length is None else mined.where(f.size("items") <= max_length)
-    itemsets = (
-        from_arrow(found.toArrow(), _FOUND)
-        .filter(pl.col("freq") >= min_count)
-        .select(itemset=pl.col("items").list.sort(), count="freq")
-        .sort(pl.col("itemset").list.len(), "itemset")
-    )
+    return itemsets(from_arrow(found.toArrow(), FOUND).filter(pl.col("freq") >= min_count), basket_count)
+
+
+def least_count(basket_count: int, min_support: Fraction) -> int:
+    """In how many baskets an itemset must be to be frequent."""
+    return max(1, math.ceil(min_support * basket_count))
+
+
+def itemsets(found: pl.DataFrame, basket_count: int) -> pl.DataFrame:
+    """Itemsets as `baskets.frequent_itemsets` returns them, from those of MLlib."""
+    ordered = found.select(itemset=pl.col("items").list.sort(), count="freq").sort(pl.col("itemset").list.len(), "itemset")
     # By numpy, as the other miners do: polars multiplies by the reciprocal, which differs in the last bit.
-    return itemsets.with_columns(support=itemsets["count"].to_numpy() / max(basket_count, 1))
+    return ordered.with_columns(support=ordered["count"].to_numpy() / max(basket_count, 1))
 
 
 def fit_centers(spark: Callable[[], SparkSession]) -> FitCenters:

@@ -6,6 +6,7 @@ Everything is written on the DataFrame API, which Spark Connect has too.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from retail_assets.settings import Settings
 
+_CONNECT: Final = "sc://"
+_CONNECT_PORT: Final = 15_002
+"""Where a Spark Connect server listens by itself."""
+_ANSWER_SECONDS: Final = 20
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _QUIET: Final = Path(__file__).with_name("log4j2.properties")
 
@@ -49,8 +54,10 @@ def session(settings: Settings) -> SparkSession:
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     url = settings.spark_url
+    if url.startswith(_CONNECT):
+        _refuse_silent_server(url)
     builder = SparkSession.builder.appName("retail_assets")
-    builder = builder.remote(url) if url.startswith("sc://") else builder.master(url)
+    builder = builder.remote(url) if url.startswith(_CONNECT) else builder.master(url)
     for name, value in configuration(settings).items():
         builder = builder.config(name, value)
     # The workers run this Python unless the operator names theirs.
@@ -63,10 +70,22 @@ def session(settings: Settings) -> SparkSession:
         ) from error
 
 
+def _refuse_silent_server(url: str) -> None:
+    """A Connect session is made without a word to the server, and its first job tries again for minutes: ask beforehand whether one listens."""
+    try:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname or "", parts.port or _CONNECT_PORT), _ANSWER_SECONDS):
+            return
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"No Spark Connect server answers at {url} ({error}). Is it started, and RETAIL_SPARK_URL right? See docs/spark.md."
+        ) from error
+
+
 def configuration(settings: Settings) -> dict[str, str]:
     """The configuration of the session."""
     url = settings.spark_url
-    if url.startswith("sc://"):
+    if url.startswith(_CONNECT):
         return dict(_ALWAYS)
     chosen = _ALWAYS | _OWN_PROCESS
     folder = settings.home.absolute() / "spark"
