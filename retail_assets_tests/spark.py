@@ -29,15 +29,11 @@ needs_spark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """A standalone cluster while the block lasts; gives its `spark://` address."""
-    spec = find_spec("pyspark")
-    assert spec is not None
-    assert spec.origin is not None
-    spark_home = Path(spec.origin).parent
+def cluster(folder: Path, **of_workers: str) -> Iterator[str]:
+    """A standalone cluster while the block lasts, with variables for its workers; gives its `spark://` address."""
     url = f"spark://127.0.0.1:{free_port()}"
-    variables = environment(folder, SPARK_HOME=str(spark_home), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
-    spark_class = spark_home / "bin" / "spark-class"
+    variables = _environment(folder, of_workers)
+    spark_class = _spark_home() / "bin" / "spark-class"
     log = folder / "master.log"
     with ExitStack() as processes:
         master = [spark_class, "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1], "--webui-port", "0"]
@@ -64,8 +60,6 @@ def _wait_for(log: Path, text: str, times: int) -> None:
 def connect_server(folder: Path, master: str) -> Iterator[str]:
     """A Spark Connect server while the block lasts, which works on `master`; gives its `sc://` address."""
     port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    variables = environment(folder, SPARK_HOME=str(_spark_home()), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
     configuration = {
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
@@ -78,9 +72,13 @@ def connect_server(folder: Path, master: str) -> Iterator[str]:
     conf = [argument for name, value in configuration.items() for argument in ("--conf", f"{name}={value}")]
     submit = [_spark_home() / "bin" / "spark-submit", "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", master, *conf]
     log = folder / "connect.log"
-    with started(submit, log, variables, folder):
+    with started(submit, log, _environment(folder, {}), folder):
         _wait_for(log, "Spark Connect server started", 1)
         yield f"sc://127.0.0.1:{port}"
+
+
+def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
+    return environment(folder, SPARK_HOME=str(_spark_home()), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable, **more)
 
 
 def _spark_home() -> Path:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from shutil import copyfile, rmtree
 
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+from pyarrow import parquet
+from pyarrow.fs import FileSelector
 
 from retail_assets import provenance
 from retail_assets.contracts import CUSTOMER_MONTHS, PRODUCT_NAMES, TABLES, TRANSACTIONS, Table
-from retail_assets.engines import EngineError, engine_of
+from retail_assets.engines import EngineError, engine_of, store
 from retail_assets.engines.lake import LAKE_TABLES, Lake, Part, has_lake
 from retail_assets.engines.local import LocalEngine
+from retail_assets.engines.spark.frames import arrow_schema, from_arrow, to_arrow
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append, transaction
+from retail_assets_tests.object_store import object_store
 
 JANUARY, FEBRUARY, MARCH = date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
 
@@ -28,10 +34,9 @@ def names(month: date, *codes: str) -> pl.DataFrame:
 
 def part(lake: Lake, table: Table, month: date, frame: pl.DataFrame) -> Part:
     """A frame written as an engine writes it."""
-    folder = lake.new_folder(table)
-    (folder / f"month={month}").mkdir(parents=True)
-    frame.write_parquet(folder / f"month={month}" / "part-0.parquet")
-    return lake.written(folder, [month])[month]
+    schema = arrow_schema(table.polars_schema)
+    files = store.write(to_arrow(frame, table.polars_schema).to_batches(), table, schema, lake.address, lake.new_folder(table))
+    return lake.written(files, [table], [month])[table][month]
 
 
 def line(month: date, transaction_id: str) -> pl.DataFrame:
@@ -51,6 +56,20 @@ def lake(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> Lake:
     made = Lake(tmp_path / "lake")
     made.prepare(connection)
     return made
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with object_store(tmp_path_factory.mktemp("s3")) as store_of_tests, pytest.MonkeyPatch.context() as environment:
+        for name, value in store_of_tests.variables.items():
+            environment.setenv(name, value)
+        yield store_of_tests.bucket
+
+
+def in_store(lake: Lake) -> set[str]:
+    """The files of a lake in an object store."""
+    filesystem, root = store.opened(lake.address)
+    return {item.path.removeprefix(f"{root}/") for item in filesystem.get_file_info(FileSelector(root, recursive=True)) if item.is_file}
 
 
 def stored(connection: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
@@ -83,7 +102,7 @@ def test_a_month_that_is_rolled_back_is_as_before(connection: duckdb.DuckDBPyCon
 def test_a_month_without_rows_is_empty(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     with transaction(connection):
         lake.replace_month(connection, TRANSACTIONS, JANUARY, part(lake, TRANSACTIONS, JANUARY, line(JANUARY, "old")))
-    nothing = lake.written(lake.new_folder(TRANSACTIONS), [JANUARY])[JANUARY]
+    nothing = part(lake, TRANSACTIONS, JANUARY, line(JANUARY, "none").clear())
     assert nothing.height == 0
     with transaction(connection):
         lake.replace_month(connection, TRANSACTIONS, JANUARY, nothing)
@@ -100,12 +119,53 @@ def test_months_outside_leave_the_lake(connection: duckdb.DuckDBPyConnection, la
 
 def test_sweeping_keeps_what_counts_and_nothing_else(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     kept = part(lake, TRANSACTIONS, JANUARY, line(JANUARY, "kept"))
+    (path,) = kept.files["path"]
+    tried_before = (lake.root / path).with_name("of a task that was tried again.parquet")
+    copyfile(lake.root / path, tried_before)
     left_behind = part(lake, TRANSACTIONS, JANUARY, line(JANUARY, "left by a run that was killed"))
+    of_others = lake.root / "notes" / "keep.txt"
+    of_others.parent.mkdir()
+    of_others.touch()
     with transaction(connection):
         lake.replace_month(connection, TRANSACTIONS, JANUARY, kept)
     lake.sweep(connection)
-    assert (kept.path.exists(), left_behind.path.parent.exists()) == (True, False)
+    assert {file.relative_to(lake.root).as_posix() for file in lake.root.rglob("*") if file.is_file()} == {path, "notes/keep.txt"}
+    assert not (lake.root / left_behind.files["path"].item()).parent.parent.exists()
     assert stored(connection) == [("kept",)]
+
+
+def test_a_lake_in_an_object_store_is_read_from_a_copy(connection: duckdb.DuckDBPyConnection, tmp_path: Path, bucket: str) -> None:
+    lake = Lake(tmp_path / "copy", f"{bucket}/lake")
+    lake.prepare(connection)
+    for month, text in ((JANUARY, "old"), (FEBRUARY, "other"), (JANUARY, "new")):
+        with transaction(connection):
+            lake.replace_month(connection, TRANSACTIONS, month, part(lake, TRANSACTIONS, month, line(month, text)))
+    assert stored(connection) == [("new",), ("other",)]
+    assert len(in_store(lake)) == 3
+    lake.sweep(connection)
+    assert in_store(lake) == {file.relative_to(lake.root).as_posix() for file in lake.root.rglob("*.parquet")}
+    assert len(in_store(lake)) == 2
+    # The copy was lost, or the home was put elsewhere: it is made again.
+    rmtree(lake.root)
+    lake.prepare(connection)
+    assert stored(connection) == [("new",), ("other",)]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_told_in_words(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"The lake s3://elsewhere/lake cannot be used .*AWS_ENDPOINT_URL"):
+        Lake(tmp_path / "copy", "s3://elsewhere/lake").prepare(connection)
+
+
+def test_large_writes_make_few_row_groups_and_lose_nothing(lake: Lake) -> None:
+    batches = [names(month, *(f"{number}{month:%B}" for number in range(400))) for month in (JANUARY, FEBRUARY) for _ in range(150)]
+    schema = PRODUCT_NAMES.polars_schema
+    rows = (batch for frame in batches for batch in to_arrow(frame, schema).to_batches())
+    files = store.write(rows, PRODUCT_NAMES, arrow_schema(schema), lake.address, lake.new_folder(PRODUCT_NAMES))
+    assert files.select("invoice_month", "line_count").rows() == [(JANUARY, 60_000), (FEBRUARY, 60_000)]
+    assert all(parquet.ParquetFile(lake.root / path).num_row_groups == 2 for path in files["path"])
+    read = pl.concat([from_arrow(batch, schema) for batch in store.read(files["path"], lake.address, list(schema))])
+    assert_frame_equal(read, pl.concat(batches))
 
 
 def test_rows_of_a_table_of_the_warehouse_are_inserted_by_name(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:

@@ -8,20 +8,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
 from retail_assets.contracts import LANDED_LINES, RAW_TRANSACTIONS, TABLES, Table
+from retail_assets.engines import EngineError, store
 from retail_assets.engines.spark import engine as spark_engine
 from retail_assets.engines.spark import mllib, tasks
-from retail_assets.engines.spark.engine import SparkEngine, joined_days
+from retail_assets.engines.spark.engine import SparkEngine
 from retail_assets.engines.spark.frames import from_arrow, spark_type, to_arrow
-from retail_assets.engines.spark.session import configuration
+from retail_assets.engines.spark.session import configuration, session
+from retail_assets.engines.store import PARTS
 from retail_assets.lib import baskets, cleaning, landed, rfm, sample, segments
 from retail_assets.seeds import read_seed
 from retail_assets.settings import Settings
+from retail_assets_tests.processes import free_port
 from retail_assets_tests.spark import needs_spark
+from retail_assets_tests.test_landing_slices import ISO, SLICE, frame
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,55 +68,6 @@ def cleaned(raw: pl.DataFrame, names: pl.DataFrame) -> cleaning.Cleaned:
     return cleaning.clean(raw, names, read_seed("non_product_codes"), read_seed("country_names"))
 
 
-def in_blocks(raw: pl.DataFrame) -> list[pl.DataFrame]:
-    """The lines as cut by month, and within it by the days that no invoice joins."""
-    dated = cleaning.with_invoice_days(raw)
-    by_invoice = dated.group_by("invoice_month", "invoice").agg(days=pl.col("day").drop_nulls().unique().sort(), first_day=pl.col("day").min())
-    joined = joined_days(by_invoice.filter(pl.col("days").list.len() > 1).select("invoice_month", "days"))
-    block = pl.coalesce("joined_day", "first_day").alias("block")
-    placed = by_invoice.join(joined, on=["invoice_month", "first_day"], how="left").select("invoice_month", "invoice", block)
-    lines = dated.join(placed, on=["invoice_month", "invoice"], how="left", nulls_equal=True)
-    return [part.select(raw.columns) for part in lines.partition_by("invoice_month", "block")]
-
-
-def test_lines_cleaned_in_blocks_are_those_cleaned_at_once(raw: pl.DataFrame) -> None:
-    names = cleaning.product_names(raw)
-    whole, parts = cleaned(raw, names), [cleaned(part, names) for part in in_blocks(raw)]
-    assert len(parts) > 100
-    reasons = whole.quarantine["reason"].unique()
-    assert {"overlapping_file", "unparseable"} <= set(reasons)
-    assert pl.concat([part.transactions for part in parts]).sort("transaction_id").equals(whole.transactions.sort("transaction_id"))
-    key = ["file_id", "line_no"]
-    assert pl.concat([part.quarantine for part in parts]).sort(key).equals(whole.quarantine.sort(key))
-
-
-def test_names_counted_in_blocks_add_up_to_those_counted_at_once(raw: pl.DataFrame) -> None:
-    key = ["stock_code", "invoice_month", "description"]
-    added_up = (
-        pl.concat([cleaning.product_names(part) for part in in_blocks(raw)]).group_by(key).agg(pl.col("line_count", "unpriced_line_count").sum())
-    )
-    assert added_up.sort(key).equals(cleaning.product_names(raw).sort(key))
-
-
-def test_days_that_share_invoices_are_joined_directly_or_by_others() -> None:
-    month, other = date(2011, 3, 1), date(2011, 4, 1)
-    first, second, third, apart, beside = (month.replace(day=day) for day in (1, 2, 3, 7, 8))
-    shared = pl.DataFrame(
-        [(month, [second, third]), (month, [first, second]), (month, [beside, apart]), (other, [date(2011, 4, 2), date(2011, 4, 3)])],
-        schema={"invoice_month": pl.Date, "days": pl.List(pl.Date)},
-        orient="row",
-    )
-    assert joined_days(shared).rows() == [
-        (month, first, first),
-        (month, second, first),
-        (month, third, first),
-        (month, apart, apart),
-        (month, beside, apart),
-        (other, date(2011, 4, 2), date(2011, 4, 2)),
-        (other, date(2011, 4, 3), date(2011, 4, 2)),
-    ]
-
-
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.full_name)
 def test_a_table_goes_through_arrow_without_loss(table: Table) -> None:
     empty = table.polars_schema.to_frame()
@@ -122,6 +78,23 @@ def test_a_table_goes_through_arrow_without_loss(table: Table) -> None:
 def test_what_became_of_a_file_survives_as_text() -> None:
     file = landed.LandedFile("a.csv", "hash", 3, SEEN_AT, "refused", "It is none: “ä”.", 5, (date(2011, 1, 1),), "utf-8", None)
     assert tasks.outcome_of(tasks.outcome_text(file), SEEN_AT) == file
+
+
+def test_lines_of_a_large_file_that_is_refused_at_its_end_are_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landed, "_LINES_PER_BATCH", SLICE)
+    monkeypatch.setattr(landed, "_LARGE_BYTES", 0)
+    frame(ISO).write_parquet(tmp_path / "good.parquet")
+    frame(ISO).with_columns(Description=pl.Series([b"HEART"] * 9 + [b"\xff\xfe"])).write_parquet(tmp_path / "bad.parquet")
+    found = [landed.find(tmp_path, tmp_path / name, SEEN_AT) for name in ("bad.parquet", "good.parquet")]
+    wanted = pl.DataFrame([(file.file_name, file.file_id, file.size_bytes) for file in found], tasks.FOUND_SCHEMA, orient="row")
+    task = tasks.reading(tmp_path, "auto", SEEN_AT, str(tmp_path / "lake"), "raw/landed_lines/x")
+    told = pl.concat(from_arrow(batch, tasks.READ_SCHEMA) for batch in task(iter(to_arrow(wanted, wanted.schema).to_batches())))
+    outcomes = [tasks.outcome_of(text, SEEN_AT) for text in told["outcome"].drop_nulls()]
+    assert [(file.file_name, file.status) for file in outcomes] == [("bad.parquet", "refused"), ("good.parquet", "landed")]
+    paths = told["path"].drop_nulls().to_list()
+    read = pl.concat(from_arrow(batch) for batch in store.read(paths, str(tmp_path / "lake"), ["file_id", "line_no"]))
+    assert read.rows() == [(found[1].file_id, number) for number in range(2, 12)]
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) > len(paths), "slices of the refused file were written before"
 
 
 def test_a_local_session_listens_on_the_loopback_alone_and_writes_below_the_home(tmp_path: Path) -> None:
@@ -149,19 +122,40 @@ def spark(engine: SparkEngine) -> Iterator[SparkSession]:
 
 
 @needs_spark
-def test_spark_cuts_months_of_many_lines_into_the_same_blocks(
-    raw: pl.DataFrame, engine: SparkEngine, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spark_engine, "_ROWS_PER_TASK", 10)
-    counts = dict(raw.group_by("invoice_month").len().iter_rows())
-    schema = LANDED_LINES.polars_schema
-    cut = engine.blocks(engine.small(raw.select(list(schema))), schema, counts)
-    rows = pl.from_arrow(cut.select("file_id", "line_no", "invoice_month", "block").toArrow())
-    assert isinstance(rows, pl.DataFrame)
-    assert rows.height == raw.height
-    key = ["file_id", "line_no"]
-    found = {frozenset(part.select(key).rows()) for part in rows.partition_by("invoice_month", "block")}
-    assert found == {frozenset(part.select(key).rows()) for part in in_blocks(raw)}
+@pytest.mark.usefixtures("spark")
+def test_spark_cuts_months_of_many_lines_as_one_machine_does(raw: pl.DataFrame, engine: SparkEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_engine, "_ROWS_PER_TASK", 100)
+    lines = raw.select(LANDED_LINES.polars_schema.names())
+    task = tasks.storing(LANDED_LINES, engine.lake.address, engine.lake.new_folder(LANDED_LINES))
+    files = pl.concat(
+        from_arrow(told, PARTS.polars_schema) for batch in to_arrow(lines, LANDED_LINES.polars_schema).to_batches(200) for told in task(iter([batch]))
+    )
+    cut = from_arrow(engine.in_parts(files, LANDED_LINES).toArrow(), {**lines.schema, "part": pl.Int32()})
+    day = pl.col("parsed_invoiced_at").dt.date()
+    for (month,), of_month in lines.partition_by("invoice_month", as_dict=True).items():
+        spans = cleaning.invoice_days(of_month.select("invoice_no", first_day=day, last_day=day, line_count=pl.lit(1, pl.Int64)))
+        starts = cleaning.part_starts(spans, 100)
+        assert len(starts) > 0
+        key = ["file_id", "line_no", "part"]
+        found = cut.filter(pl.col("invoice_month") == month).sort(key)
+        assert found.equals(cleaning.in_parts(of_month, starts).select(found.columns).sort(key))
+
+
+@needs_spark
+def test_no_itemset_is_frequent_where_no_item_is(engine: SparkEngine) -> None:
+    lines = pl.DataFrame({"basket_id": [1, 1, 2, 2], "item": [10, 11, 12, 13]})
+    window = date(2011, 1, 1), date(2011, 1, 1)
+    with duckdb.connect() as connection:
+        found = engine.frequent_itemsets(connection, lines, window, Fraction(1), 3)
+    assert found.schema == {"itemset": pl.List(pl.String), "count": pl.Int64, "support": pl.Float64}
+    assert found.is_empty()
+
+
+@needs_spark
+def test_a_spark_connect_server_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
+    url = f"sc://127.0.0.1:{free_port()}"
+    with pytest.raises(EngineError, match=rf"No Spark Connect server answers at {url} .*RETAIL_SPARK_URL"):
+        session(Settings(home=tmp_path, spark_url=url))
 
 
 @needs_spark
@@ -205,7 +199,7 @@ def test_kmeans_of_mllib_on_the_real_customers_is_within_a_hundredth(real_data: 
 
 @needs_spark
 def test_few_customers_are_fitted_by_scikit_learn_without_starting_spark() -> None:
-    def refuse() -> SparkSession:
+    def refuse(*_: object) -> dict[int, segments.Centers]:
         raise AssertionError("started")
 
     points = np.random.default_rng(1).normal(size=(50, 3))

@@ -193,13 +193,11 @@ def _folder(table: Table) -> str:
 
 
 def _refuse_silent(address: str) -> None:
-    from pyarrow.fs import FileSelector  # noqa: PLC0415
-
     try:
         filesystem, path = store.opened(address)
-        filesystem.get_file_info(FileSelector(path, allow_not_found=True))
+        filesystem.create_dir(path)
     except (OSError, ValueError) as error:
         raise EngineError(
-            f"The lake {address} cannot be read ({error}). Is the bucket there, and are its credentials and endpoint in the environment of this "
+            f"The lake {address} cannot be used ({error}). Is the bucket there, and are its credentials and endpoint in the environment of this "
             "process and of the workers (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL)? See docs/spark.md."
         ) from error

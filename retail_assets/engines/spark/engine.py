@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, cached_property
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from retail_assets.engines import Frames, Rows
     from retail_assets.landing import LandingReport
     from retail_assets.lib.parsing import DateOrder
-    from retail_assets.lib.segments import FitCenters
+    from retail_assets.lib.segments import Centers, FitCenters, Floats
     from retail_assets.settings import Settings
 
     Made = Mapping[Table, Mapping[date, Part]]
@@ -81,12 +82,21 @@ class SparkEngine:
     @cached_property
     def spark(self) -> SparkSession:
         """The session."""
-        return session(self.settings)
+        return self.session_thread.submit(session, self.settings).result()
+
+    @cached_property
+    def session_thread(self) -> ThreadPoolExecutor:
+        """The thread in which the session is made, and MLlib works: through Spark Connect its models know the session of their thread only."""
+        return ThreadPoolExecutor(1, "spark")
 
     @property
     def fit_centers(self) -> FitCenters:
         """Scikit-learn up to some number of customers, MLlib from there on."""
-        return mllib.fit_centers(lambda: self.spark)
+
+        def of_many(points: Floats, ks: list[int], seed: int) -> dict[int, Centers]:
+            return self.session_thread.submit(mllib.kmeans, self.spark, points, ks, seed).result()
+
+        return mllib.fit_centers(of_many)
 
     def land(self, connection: duckdb.DuckDBPyConnection, settings: Settings, seen_at: datetime) -> LandingReport:
         """Hash, read and parse files on the workers."""
@@ -124,7 +134,7 @@ class SparkEngine:
         sold = self.read(files, TRANSACTIONS, columns=tuple(tasks.BASKET_LINES))
         grouped = sold.groupBy(self.bucket(files, "invoice_no"))
         found = grouped.applyInArrow(tasks.invoice_baskets, spark_schema(tasks.BASKET_SCHEMA))
-        return mllib.frequent_itemsets(found, basket_count, min_support, max_length)
+        return self.session_thread.submit(mllib.frequent_itemsets, found, basket_count, min_support, max_length).result()
 
     def read(
         self,
@@ -146,7 +156,9 @@ class SparkEngine:
         wanted = columns or tuple(table.polars_schema)
         given = schema or pl.Schema({name: table.polars_schema[name] for name in wanted})
         task = tasks.reading_lake(self.lake.address, wanted, then or tasks.by_frame(given, lambda rows: rows))
-        task_count = max(1, min(files.height, max(_FEWEST_TASKS, self.group_count(files))))
+        task_count = min(files.height, max(_FEWEST_TASKS, self.group_count(files)))
+        if files.is_empty():
+            return self.spark.createDataFrame([], spark_schema(given))
         return self.small(files.select("path")).repartition(task_count).mapInArrow(task, spark_schema(given))
 
     def small(self, frame: pl.DataFrame) -> DataFrame:

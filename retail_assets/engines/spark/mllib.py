@@ -65,13 +65,13 @@ def itemsets(found: pl.DataFrame, basket_count: int) -> pl.DataFrame:
     return ordered.with_columns(support=ordered["count"].to_numpy() / max(basket_count, 1))
 
 
-def fit_centers(spark: Callable[[], SparkSession]) -> FitCenters:
-    """`segments.fit_centers` with k-means of many customers by MLlib; Spark is started only for those."""
+def fit_centers(of_many: Callable[[Floats, list[int], int], dict[int, Centers]]) -> FitCenters:
+    """`segments.fit_centers` with k-means of many customers by `of_many`, which is `kmeans` in a session; Spark is started only for those."""
 
     def fit(points: Floats, starts: Mapping[int, Centers | None], algorithm: Algorithm, seed: int) -> dict[int, Centers]:
         if algorithm != "kmeans" or len(points) < MANY_CUSTOMERS:
             return segments.fit_centers(points, starts, algorithm, seed)
-        return kmeans(spark(), points, list(starts), seed)
+        return of_many(points, list(starts), seed)
 
     return fit
 
