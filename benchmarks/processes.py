@@ -40,8 +40,8 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
     with tempfile.TemporaryFile("w+") as said:
         started = time.perf_counter()
         process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=said)
-        ended, together = threading.Event(), [0.0]
-        watcher = threading.Thread(target=_watch, args=(process.pid, ended, together))
+        ended, together, ticks = threading.Event(), [0.0], dict[int, int]()
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, together, ticks))
         watcher.start()
         _, status, used = os.wait4(process.pid, 0)
         ended.set()
@@ -52,21 +52,27 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
         text = said.read()
         if process.returncode:
             raise CommandError(f"{' '.join(map(str, command))} exited with {process.returncode}:\n{text[-2000:]}")
-    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, together[0], text)
+    # What nobody waits for, such as a JVM, is in no account but what was seen of it.
+    cpu_seconds = max(used.ru_utime + used.ru_stime, sum(ticks.values()) / os.sysconf("SC_CLK_TCK"))
+    return Cost(seconds, cpu_seconds, used.ru_maxrss / 1024, together[0], text)
 
 
-def _watch(pid: int, ended: threading.Event, together_mb: list[float]) -> None:
+def _watch(pid: int, ended: threading.Event, together_mb: list[float], ticks: dict[int, int]) -> None:
     while not ended.wait(0.2):
-        together_mb[0] = max(together_mb[0], resident_mb(pid))
+        together_mb[0] = max(together_mb[0], resident_mb(pid, ticks))
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process and all its descendants; nothing for what has ended meanwhile."""
+def resident_mb(pid: int, ticks: dict[int, int] | None = None) -> float:
+    """Resident memory of a process and all its descendants, and in `ticks` their own processor time; nothing for what has ended meanwhile."""
     pages, waiting = 0, [pid]
     while waiting:
-        folder = Path("/proc") / str(waiting.pop())
+        process = waiting.pop()
+        folder = Path("/proc") / str(process)
         try:
             pages += int((folder / "statm").read_text().split()[1])
+            if ticks is not None:
+                # After the name, which may hold anything: state, parent, ...; user and system time are the 12th and 13th.
+                ticks[process] = sum(map(int, (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
             waiting += [int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()]
         except (OSError, ValueError, IndexError):
             continue
