@@ -34,6 +34,38 @@ def test_places_hang_below_the_home() -> None:
     assert Settings(home=Path("/srv/retail"), landing=Path("/mnt/drop")).landing_dir == Path("/mnt/drop")
 
 
+@pytest.mark.parametrize(
+    ("lake", "address"),
+    [
+        ("s3a://bucket/lake/", "s3://bucket/lake"),
+        ("s3://bucket", "s3://bucket"),
+        ("gs://bucket/a/b", "gs://bucket/a/b"),
+        ("abfss://files@account.dfs.core.windows.net/lake", "abfss://files@account.dfs.core.windows.net/lake"),
+    ],
+)
+def test_a_lake_may_be_in_an_object_store_and_is_copied_below_the_home(lake: str, address: str) -> None:
+    settings = Settings.from_environment({"RETAIL_HOME": "/srv/retail", "RETAIL_LAKE": lake})
+    assert (settings.lake_address, settings.is_lake_remote, settings.lake_dir) == (address, True, Path("/srv/retail/lake"))
+
+
+def test_a_lake_in_a_folder_is_read_where_it_is() -> None:
+    settings = Settings.from_environment({"RETAIL_HOME": "/srv/retail", "RETAIL_LAKE": "/mnt/lake"})
+    assert (settings.lake_address, settings.is_lake_remote, settings.lake_dir) == ("/mnt/lake", False, Path("/mnt/lake"))
+    assert Settings(home=Path("/srv/retail")).lake_address == "/srv/retail/lake"
+
+
+@pytest.mark.parametrize("lake", ["ftp://server/lake", "s3://", "hdfs://namenode/lake", "file:///mnt/lake"])
+def test_an_address_of_no_known_store_is_refused(lake: str) -> None:
+    with pytest.raises(SettingsError, match=rf"RETAIL_LAKE='{lake}'.*s3://, s3a://, gs://, abfss://"):
+        Settings.from_environment({"RETAIL_LAKE": lake})
+
+
+@pytest.mark.parametrize("variable", ["RETAIL_HOME", "RETAIL_LANDING"])
+def test_home_and_landing_must_be_folders(variable: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{variable}='s3://bucket/files'.*must be a folder.*only RETAIL_LAKE may be an address"):
+        Settings.from_environment({variable: "s3://bucket/files"})
+
+
 def test_settings_that_contradict_each_other_are_refused_by_name() -> None:
     with pytest.raises(SettingsError, match=r"RETAIL_LOST_AFTER_DAYS \(30\) must be more than RETAIL_LAPSING_AFTER_DAYS \(90\)"):
         Settings.from_environment({"RETAIL_LOST_AFTER_DAYS": "30"})
