@@ -14,9 +14,8 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WARM_DBT: Final = "RETAIL_WARM_DBT"
 """The environment variable that names the socket at which a warm dbt waits."""
@@ -36,6 +35,11 @@ _FAILED: Final = 1
 def target_path(settings: Settings) -> Path:
     """Where dbt keeps what it has read and compiled."""
     return settings.dagster_home / "dbt"
+
+
+def socket_path(settings: Settings) -> Path:
+    """The socket of a warm dbt: one per home, as a home has one run from the command line at a time (`run_lock.py`)."""
+    return settings.home.absolute() / "dbt.socket"
 
 
 def main() -> None:
@@ -67,27 +71,55 @@ def warm(settings: Settings) -> Iterator[None]:
     """A dbt that loads itself and reads the project while the block goes on, for the first `retail-dbt build` inside it."""
     project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
     places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
-    with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
-        address = str(Path(folder) / "socket")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(address)
-            listener.listen()
-            process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno())],
-                env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-                pass_fds=[listener.fileno()],
-                # Its end tells the one who waits that this process is gone, however it went.
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        os.environ[WARM_DBT] = address
-        try:
-            yield
-        finally:
-            del os.environ[WARM_DBT]
-            process.kill()
-            process.communicate()
+    address = socket_path(settings)
+    listener = _listener(address)
+    if listener is None:
+        yield
+        return
+    with listener:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno())],
+            env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            pass_fds=[listener.fileno()],
+            # Its end tells the one who waits that this process is gone, however it went.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    os.environ[WARM_DBT] = str(address)
+    try:
+        yield
+    finally:
+        del os.environ[WARM_DBT]
+        process.kill()
+        process.communicate()
+        remove_socket(settings)
+
+
+def remove_socket(settings: Settings) -> None:
+    """Take away the socket of a run that has ended, or was killed."""
+    with suppress(OSError):
+        socket_path(settings).unlink()
+
+
+def _listener(address: Path) -> socket.socket | None:
+    """A socket that listens for this user alone. None on a disk that knows no sockets, or is full: what needs the disk will say so."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        address.unlink(missing_ok=True)
+        _from_its_folder(listener.bind, address)
+        address.chmod(0o600)
+        listener.listen()
+    except OSError:
+        listener.close()
+        return None
+    return listener
+
+
+def _from_its_folder(act: Callable[[str], None], path: Path) -> None:
+    """Do something with a socket by its bare name: a socket's whole path must not have more than some 100 bytes."""
+    with chdir(path.parent):
+        act(path.name)
 
 
 def _hand_on(address: str, arguments: list[str]) -> int | None:
@@ -95,7 +127,7 @@ def _hand_on(address: str, arguments: list[str]) -> int | None:
     command = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(address)
+            _from_its_folder(connection.connect, Path(address))
             socket.send_fds(connection, [b" "], [sys.stdout.fileno(), sys.stderr.fileno()])
             connection.sendall(json.dumps(command).encode() + b"\n")
             with connection.makefile("rb") as answers:

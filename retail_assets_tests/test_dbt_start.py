@@ -1,14 +1,16 @@
 """dbt as Dagster starts it: the version is told without loading dbt, a warm dbt takes one command, and everything else is dbt."""
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
 from retail_assets.dbt_project import DBT_PROJECT, dbt_resource
-from retail_assets.dbt_start import WARM_DBT, target_path, warm
+from retail_assets.dbt_start import WARM_DBT, socket_path, target_path, warm
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse
 
@@ -20,7 +22,8 @@ BUILD = ["build", "--select", "dim_date", "--indirect-selection", "cautious", "-
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    settings = Settings(home=tmp_path)
+    # Below a path that is longer than that of a socket may be.
+    settings = Settings(home=tmp_path / ("long" * 30))
     with Warehouse(database=str(settings.warehouse_path)).get_connection():
         return settings
 
@@ -59,6 +62,21 @@ def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(settings: Settings) 
     done = [[line.split("  ")[-1] for line in run.stdout.splitlines() if "Done. PASS=" in line] for run in (handed_on, by_itself)]
     assert len(done[0]) == 1
     assert done[0] == done[1]
+
+
+def test_the_socket_of_a_killed_run_is_no_hindrance_and_none_is_left(settings: Settings) -> None:
+    with socket.socket(socket.AF_UNIX) as killed, chdir(settings.home):
+        killed.bind(socket_path(settings).name)
+    with warm(settings):
+        assert WARM_DBT in os.environ
+        assert socket_path(settings).stat().st_mode & 0o077 == 0, "a command for dbt comes from nobody else"
+    assert not socket_path(settings).exists()
+
+
+def test_where_no_socket_can_be_dbt_starts_when_it_is_asked(settings: Settings) -> None:
+    socket_path(settings).mkdir()
+    with warm(settings):
+        assert WARM_DBT not in os.environ
 
 
 def test_a_warm_dbt_hands_back_failure_and_ends_with_the_block(settings: Settings) -> None:
