@@ -149,7 +149,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: bool) -> int:
-    from retail_assets import pipeline, summary  # noqa: PLC0415
+    from retail_assets import pipeline, run_lock, summary  # noqa: PLC0415
     from retail_assets import report as page  # noqa: PLC0415
 
     started = time.monotonic()
@@ -170,8 +170,8 @@ def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: boo
             _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION
     else:
-        if was_killed:
-            pipeline.end_killed_runs()
+        if was_killed or run_lock.killed_runs(settings):
+            pipeline.end_killed_runs(settings)
         if not page.is_current(settings, report.months[-1]):
             page.write(settings)
     print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
@@ -278,15 +278,17 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from retail_assets import publication, report  # noqa: PLC0415
+    from retail_assets import publication, report, run_lock  # noqa: PLC0415
 
     settings = _settings(options)
-    try:
-        directory = publication.rollback(settings, options.to)
-    except publication.PublicationRefusedError as error:
-        _say(str(error))
-        return _ATTENTION
-    path = report.write(settings)
+    # What a run publishes in a moment would undo it, and after that another publication is the one before.
+    with run_lock.at_rest(settings):
+        try:
+            directory = publication.rollback(settings, options.to)
+        except publication.PublicationRefusedError as error:
+            _say(str(error))
+            return _ATTENTION
+        path = report.write(settings)
     print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
     return _DONE
 
@@ -296,9 +298,10 @@ def _verify(options: argparse.Namespace) -> int:
 
     from retail_assets import content_hash  # noqa: PLC0415
 
-    file = options.file or _settings(options).serving_dir / "retail.duckdb"
+    settings = Settings.from_environment() if options.file else _settings(options)
+    file = options.file or settings.serving_dir / "retail.duckdb"
     try:
-        compared = content_hash.compare(file)
+        compared = content_hash.compare(file, settings.duckdb_config)
     except duckdb.Error as error:
         _say(f"{file} is no published file that states hashes. `retail run` publishes one. ({error})")
         return _ATTENTION

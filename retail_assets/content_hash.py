@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -81,13 +81,13 @@ def as_json(hashes: dict[str, str]) -> str:
     return json.dumps(dict(sorted(hashes.items())))
 
 
-def compare(file: Path) -> list[Comparison]:
-    """Compute the hashes of a published file again, from the file alone, and hold them against those that it states.
+def compare(file: Path, config: Mapping[str, Any] | None = None) -> list[Comparison]:
+    """Compute the hashes of a published file again, from the file alone, and hold them against those that it states. `config` is for DuckDB.
 
     Raises:
         duckdb.Error: It is no published file, or one of a version that stated no hashes.
     """
-    with closing(duckdb.connect(file, read_only=True)) as reader:
+    with closing(duckdb.connect(file, read_only=True, config=dict(config or {}))) as reader:
         stated = json.loads(reader.execute("select content_hashes from marts.publication").fetchall()[0][0])
         tables = dict(reader.execute(_IN_FILE).fetchall())
         return [Comparison(name, stated.get(name), hash_table(reader, name, columns)) for name, columns in tables.items()]

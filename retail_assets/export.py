@@ -76,7 +76,7 @@ def export(settings: Settings, out: Path, file_format: Format, names: Sequence[s
     if out.is_dir() and any(out.iterdir()) and not (out / _NOTE).exists():
         raise ExportError(f"{out} holds other files, and an export replaces its folder. Name an empty or a new one.")
     # The version and not the link: a publication in the meantime must not be mixed in. One thread, because several share the rows out by chance.
-    with closing(duckdb.connect(version / publication.FILE_NAME, read_only=True, config={"threads": 1})) as reader:
+    with closing(duckdb.connect(version / publication.FILE_NAME, read_only=True, config={"threads": 1, **settings.duckdb_config})) as reader:
         known = _tables(reader)
         chosen = _chosen(known, names)
         building = out.with_name(f".{out.name}{_BUILDING_SUFFIX}")

@@ -59,7 +59,7 @@ def recommend(settings: Settings, codes: Sequence[str], month: date | None = Non
     if not file.exists():
         raise NothingPublishedError(f"Nothing is published in {settings.serving_dir} yet: `retail run` does it.")
     basket = list(dict.fromkeys(code.strip().upper() for code in codes))
-    with closing(duckdb.connect(file, read_only=True)) as reader:
+    with closing(duckdb.connect(file, read_only=True, config=settings.duckdb_config)) as reader:
         published = read(reader, "select distinct snapshot_month from marts.product_recommendations order by snapshot_month")[
             "snapshot_month"
         ].to_list()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from retail_assets import landing, provenance, publication, remedies
-from retail_assets.dbt_start import warm
+from retail_assets import landing, provenance, publication, remedies, run_lock
+from retail_assets.dbt_start import remove_socket, warm
 from retail_assets.engines import engine_of
 from retail_assets.landing import LandingReport
 from retail_assets.settings import Settings
@@ -80,23 +80,28 @@ def publish(settings: Settings) -> tuple[bool, list[str]]:
     return _execute(settings, "publish", {})
 
 
-def end_killed_runs() -> None:
-    """End what killed commands left unfinished in Dagster, and give back the turns at the warehouse that they held."""
+def end_killed_runs(settings: Settings) -> None:
+    """End what killed processes left unfinished in Dagster, and give back the turns at the warehouse that they held."""
     import dagster as dg  # noqa: PLC0415
 
+    remove_socket(settings)
     with dg.DagsterInstance.get() as instance:
-        _end_killed_runs(instance)
+        _end_killed_runs(instance, settings)
 
 
-def _end_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Nobody else does: a run of a command has no launcher that could see it die, and its turn in the pool would block every run after it."""
+def _end_killed_runs(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Nobody else does, without a daemon: a killed run looks unfinished for ever, and its turn in the pool would block every run after it."""
     import dagster as dg  # noqa: PLC0415
 
     from retail_assets.order import UNFINISHED  # noqa: PLC0415
     from retail_assets.progress import say  # noqa: PLC0415
 
-    for run in instance.get_runs(dg.RunsFilter(tags=_OUR_RUN, statuses=UNFINISHED)):
-        instance.report_run_failed(run, "The process of this run was killed. What it had written stands; the next run does the rest.")
+    killed = run_lock.killed_runs(settings)
+    ours = [run.run_id for run in instance.get_runs(dg.RunsFilter(tags=_OUR_RUN, statuses=UNFINISHED))]
+    for run_id in dict.fromkeys([*ours, *killed]):
+        run = instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            instance.report_run_failed(run, "The process of this run was killed. What it had written stands; the next run does the rest.")
     for run_id in instance.event_log_storage.get_concurrency_run_ids():
         holder = instance.get_run_by_id(run_id)
         if holder is None or holder.is_finished:
@@ -106,6 +111,8 @@ def _end_killed_runs(instance: dg.DagsterInstance) -> None:
                 f"Run {run_id[:8]} of the job {holder.job_name}, started elsewhere, has its turn at the warehouse: waiting for it. If its process is "
                 "gone, end it in the UI (Runs, Terminate)."
             )
+    for run_id in killed:
+        run_lock.forget(settings, run_id)
 
 
 def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
@@ -118,7 +125,7 @@ def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[b
 
         definitions = defs()
         with dg.DagsterInstance.get() as instance, kept_connections(instance):
-            _end_killed_runs(instance)
+            _end_killed_runs(instance, settings)
             result = definitions.resolve_job_def(job_name).execute_in_process(
                 instance=instance, tags={**tags, **_OUR_RUN}, raise_on_error=False, run_config={"loggers": {"progress": {}}}
             )

@@ -8,6 +8,7 @@ Why a link to a directory per version and not a rename over the file: docs/decis
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -197,14 +198,15 @@ def publish(
     if base:
         _clone(base, file)
     row_counts = _build(connection, file, tables or published_tables(), settings, published_at, run_id)
-    _verify(file, row_counts)
+    _verify(file, row_counts, settings)
     file.chmod(0o444)
     _flush(file)
-    directory = building.rename(versions / name)
-    _flush(versions)
-    _point_to(settings.serving_dir, directory)
-    _note(connection, directory)
-    _prune(settings)
+    with _alone(versions):
+        directory = building.rename(versions / name)
+        _flush(versions)
+        _point_to(settings.serving_dir, directory)
+        _note(connection, directory)
+        _prune(settings)
     return Publication(directory, row_counts)
 
 
@@ -230,20 +232,33 @@ def rollback(settings: Settings, to: str | None = None) -> Path:
     Raises:
         PublicationRefusedError: There is no such version, or it does not open.
     """
-    now, kept = current(settings), versions(settings)
-    fitting = [path for path in kept if (path.name == to if to else now is None or path.name < now.name)]
-    if not fitting:
-        wanted = f"publication {to}" if to else "earlier publication"
-        names = ", ".join(f"{path.name} (current)" if path == now else path.name for path in kept) or "none"
-        raise PublicationRefusedError(f"There is no {wanted} to put back. Kept: {names}. `retail run` makes a new one.")
-    _refuse_unreadable(fitting[0])
-    _point_to(settings.serving_dir, fitting[0])
-    return fitting[0]
+    with _alone(settings.serving_dir / "versions"):
+        now, kept = current(settings), versions(settings)
+        fitting = [path for path in kept if (path.name == to if to else now is None or path.name < now.name)]
+        if not fitting:
+            wanted = f"publication {to}" if to else "earlier publication"
+            names = ", ".join(f"{path.name} (current)" if path == now else path.name for path in kept) or "none"
+            raise PublicationRefusedError(f"There is no {wanted} to put back. Kept: {names}. `retail run` makes a new one.")
+        _refuse_unreadable(fitting[0], settings)
+        _point_to(settings.serving_dir, fitting[0])
+        return fitting[0]
 
 
-def _refuse_unreadable(directory: Path) -> None:
+@contextmanager
+def _alone(versions: Path) -> Iterator[None]:
+    """Put publications in place and delete them one at a time, in whichever process: none must be put back while another process deletes it."""
+    versions.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(versions, os.O_RDONLY)
     try:
-        with closing(duckdb.connect(directory / FILE_NAME, read_only=True)) as reader:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_unreadable(directory: Path, settings: Settings) -> None:
+    try:
+        with closing(duckdb.connect(directory / FILE_NAME, read_only=True, config=settings.duckdb_config)) as reader:
             reader.execute("from marts.publication").fetchall()
     except duckdb.Error as error:
         raise PublicationRefusedError(f"Publication {directory.name} cannot be read, so the current one stays: {error}") from error
@@ -586,9 +601,9 @@ def _row_counts(reader: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {name: reader.execute(f"select count(*) from {name}").fetchall()[0][0] for (name,) in names}  # noqa: S608
 
 
-def _verify(file: Path, row_counts: dict[str, int]) -> None:
+def _verify(file: Path, row_counts: dict[str, int], settings: Settings) -> None:
     """Open the copy as a reader would, and hold it against what was copied and against itself."""
-    with closing(duckdb.connect(file, read_only=True)) as reader:
+    with closing(duckdb.connect(file, read_only=True, config=settings.duckdb_config)) as reader:
         if (found := _row_counts(reader)) != row_counts:
             raise PublicationRefusedError(f"The copy differs from the warehouse: {set(found.items()) ^ set(row_counts.items())}. Publish again.")
         unbalanced = reader.execute(

@@ -1,8 +1,12 @@
-"""One `retail run` or `retail publish` at a time per home: the others wait, and are told for whom.
+"""Who is at work in a home: one `retail run` or `retail publish` at a time, and the runs of Dagster, whoever started them.
 
-A lock of the operating system on `run.lock`: it goes with the process, so nothing stale can be left. The file holds who has the lock, and is emptied
-at the end; words in a file that nobody holds are those of a run that was killed. Who may write to the warehouse file is DuckDB's own lock
-(`warehouse.py`).
+Locks of the operating system on files: they go with the process, so nothing stale can be left.
+
+`run.lock` is for commands. The others wait, and are told for whom. The file holds who has the lock, and is emptied at the end; words in a file that
+nobody holds are those of a run that was killed. `dagster/executing/` has a file for each run of Dagster whose process has the warehouse among its
+resources, locked by that process and deleted at its end; a file that nobody holds is that of a run that was killed.
+
+Who may write to the warehouse file is DuckDB's own lock (`warehouse.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, TextIO
 
 from retail_assets.errors import ToldError
@@ -36,10 +41,7 @@ def held(settings: Settings, command: str, say: Callable[[str], None]) -> Iterat
     Raises:
         HomeBusyError: Another process held it for longer than `lock_timeout_seconds`.
     """
-    path = settings.home.absolute() / "run.lock"
-    path.touch()
-    with path.open("r+", encoding="utf-8") as file:
-        _wait(file, settings.lock_timeout_seconds, say)
+    with _locked(settings, settings.lock_timeout_seconds, say) as file:
         was_killed = bool(_holder(file))
         file.seek(0)
         # Cut to length after it is written: on a full disk the old words stay.
@@ -51,26 +53,92 @@ def held(settings: Settings, command: str, say: Callable[[str], None]) -> Iterat
         file.truncate(0)
 
 
+@contextmanager
+def at_rest(settings: Settings) -> Iterator[None]:
+    """Keep commands from starting during the block, which is short; for what makes no sense beside one.
+
+    Raises:
+        HomeBusyError: A command is at work.
+    """
+    with _locked(settings, 0, lambda _: None):
+        yield
+
+
+@contextmanager
+def _locked(settings: Settings, timeout_seconds: float, say: Callable[[str], None]) -> Iterator[TextIO]:
+    path = settings.home.absolute() / "run.lock"
+    path.touch()
+    with path.open("r+", encoding="utf-8") as file:
+        _wait(file, timeout_seconds, say)
+        yield file
+
+
 def _wait(file: TextIO, timeout_seconds: float, say: Callable[[str], None]) -> None:
     deadline = time.monotonic() + timeout_seconds
     is_told = False
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                raise HomeBusyError(
-                    f"{_holder(file) or 'Another command'} has been at work in this home for more than {timeout_seconds:g} s. Nothing was done: run "
-                    "again when it has ended."
-                ) from error
-            if not is_told:
-                say(f"{_holder(file) or 'Another command'} is at work in this home: waiting for it, up to {timeout_seconds:g} s.")
-                is_told = True
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return
+    while not _take(file):
+        if time.monotonic() >= deadline:
+            waited = f", and still is after {timeout_seconds:g} s" if timeout_seconds else ""
+            raise HomeBusyError(
+                f"{_holder(file) or 'Another command'} is at work in this home{waited}. Nothing was done: run again when it has ended."
+            )
+        if not is_told:
+            say(f"{_holder(file) or 'Another command'} is at work in this home: waiting for it, up to {timeout_seconds:g} s.")
+            is_told = True
+        time.sleep(_LOOK_SECONDS)
+
+
+def _take(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(file: TextIO) -> str:
     file.seek(0)
     return file.read()
+
+
+def executing_folder(settings: Settings) -> Path:
+    """Where runs of Dagster show that their processes live."""
+    return settings.dagster_home / "executing"
+
+
+@contextmanager
+def executing(settings: Settings, run_id: str) -> Iterator[None]:
+    """Show, during the block, that the process of a run lives. On a disk that fails it is not shown: whatever needs the disk will say so."""
+    path = executing_folder(settings) / run_id
+    unlocked = path.with_suffix(".next")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = unlocked.open("w", encoding="utf-8")
+    except OSError:
+        yield
+        return
+    with file:
+        _take(file)
+        with suppress(OSError):
+            unlocked.rename(path)
+        try:
+            yield
+        finally:
+            # Before the lock goes, so that nobody takes this for a killed run.
+            with suppress(OSError):
+                path.unlink()
+
+
+def killed_runs(settings: Settings) -> list[str]:
+    """Ids of the runs whose process was killed; `forget` each once it is ended."""
+    found = []
+    for path in sorted(executing_folder(settings).glob("*")):
+        with suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
+            if _take(file) and path.exists():
+                found.append(path.name)
+    return found
+
+
+def forget(settings: Settings, run_id: str) -> None:
+    """Take away what a killed run left to be seen."""
+    (executing_folder(settings) / run_id).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -184,7 +184,7 @@ class Settings(BaseModel):
         return (self.home / "warehouse" / "retail.duckdb").absolute()
 
     @property
-    def duckdb_config(self) -> dict[str, str]:
+    def duckdb_config(self) -> dict[str, Any]:
         """What every connection to a DuckDB file is opened with."""
         return {"memory_limit": self.memory_limit} if self.memory_limit else {}
 

@@ -45,7 +45,7 @@ _RULES: Final = f"""
 def summarize(settings: Settings, months: list[date], seconds: float) -> str:
     """The closing lines of a run over `months` that took `seconds`."""
     path = settings.serving_dir / publication.FILE_NAME
-    with contextlib.closing(duckdb.connect(path, read_only=True)) as reader:
+    with contextlib.closing(duckdb.connect(path, read_only=True, config=settings.duckdb_config)) as reader:
         ((raw_lines, raw_amount, kept_lines, kept_amount, first, last),) = reader.execute(_LINES).fetchall()
         reasons = reader.execute(_REASONS).fetchall()
         segments = reader.execute(_SEGMENTS, {"month": last}).fetchall()

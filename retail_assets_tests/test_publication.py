@@ -1,12 +1,15 @@
 """The published file: whole, read-only, described, verified, replaced atomically, and put back on request."""
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -275,6 +278,23 @@ def test_a_damaged_version_is_not_rolled_back_to(connection: duckdb.DuckDBPyConn
     with pytest.raises(PublicationRefusedError, match="cannot be read, so the current one stays"):
         publication.rollback(settings)
     assert publication.current(settings) == second.directory
+
+
+def test_a_rollback_waits_while_another_process_puts_a_publication_in_place_and_deletes_old_ones(
+    connection: duckdb.DuckDBPyConnection, settings: Settings
+) -> None:
+    first, _ = publish(connection, settings).directory, publish(connection, settings, 1)
+    versions = os.open(settings.serving_dir / "versions", os.O_RDONLY)
+    fcntl.flock(versions, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        rollback = pool.submit(publication.rollback, settings)
+        with pytest.raises(TimeoutError):
+            rollback.result(0.2)
+        # As that process might delete it.
+        shutil.rmtree(first)
+        os.close(versions)
+        with pytest.raises(PublicationRefusedError, match="There is no earlier publication"):
+            rollback.result()
 
 
 def test_the_version_that_readers_see_after_a_rollback_is_never_pruned(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

@@ -19,6 +19,8 @@ from retail_assets.report.figures import Figures, ReportError, read_figures
 from retail_assets.terminal import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jinja2 import Environment
 
     from retail_assets.settings import Settings
@@ -28,15 +30,15 @@ __all__ = ["ReportError", "is_current", "render", "write"]
 _FOLDER: Final = Path(__file__).parent
 
 
-def render(published: Path, month: date | None = None) -> tuple[date, str]:
-    """The report of a month of a published file, of its last month where none is given, and which month that is.
+def render(published: Path, month: date | None = None, config: Mapping[str, Any] | None = None) -> tuple[date, str]:
+    """The report of a month of a published file, of its last month where none is given, and which month that is. `config` is for DuckDB.
 
     Raises:
         ReportError: There is no such file, or no such month in it.
     """
     if not published.exists():
         raise ReportError(f"There is no published file at {published}. `retail run` refreshes and publishes.")
-    with contextlib.closing(duckdb.connect(published, read_only=True)) as reader:
+    with contextlib.closing(duckdb.connect(published, read_only=True, config=dict(config or {}))) as reader:
         figures = read_figures(reader, month)
     return figures.month, _render(figures)
 
@@ -47,7 +49,7 @@ def write(settings: Settings, month: date | None = None, out: Path | None = None
     Raises:
         ReportError: Nothing is published, or no such month.
     """
-    shown, text = render(settings.serving_dir / FILE_NAME, month)
+    shown, text = render(settings.serving_dir / FILE_NAME, month, settings.duckdb_config)
     path = out or settings.report_path(shown)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)

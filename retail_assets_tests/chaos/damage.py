@@ -81,7 +81,7 @@ def _earlier_version(home: Path) -> None:
 
 def _move_away(home: Path) -> None:
     """As the message advises."""
-    (home / "warehouse").rename(home / "warehouse.damaged")
+    (home / "warehouse").rename(home / state.DAMAGED)
 
 
 def _move_history_away(home: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,10 @@ from retail_assets_tests.processes import BESIDE_PYTHON, environment
 LINES, SEED = 15_000, 9
 MONTHS: Final = ("2010-12", "2011-01", "2011-02")
 """The months of the sample that are used; the last one arrives later."""
+
+_LOOK_SECONDS: Final = 0.005
+LATEST_SECONDS: Final = 300
+"""How long anything is waited for."""
 
 RUN: Final = ("run",)
 
@@ -64,6 +68,12 @@ class Command:
             self.lines.append((time.monotonic() - self.started, line.rstrip("\n")))
         self.process.wait()
 
+    def wait_until(self, is_so: Callable[[], object]) -> None:
+        """Return as soon as something is so, or when the command ends before that."""
+        deadline = time.monotonic() + LATEST_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline and not is_so():
+            time.sleep(_LOOK_SECONDS)
+
     def steps(self) -> list[tuple[float, str]]:
         """The steps it has come to, with the seconds since its start."""
         return [(0.0, "start"), *((seconds, line) for seconds, line in self.lines if _is_step(line))]
@@ -74,12 +84,13 @@ class Command:
         return "\n".join(line for _, line in self.lines)
 
 
-def start(home: Path, command: Sequence[str] = RUN, **variables: str) -> Command:
-    """Start `retail COMMAND` in a home."""
+def start(home: Path, command: Sequence[str] = RUN, program: str = "retail", **variables: str) -> Command:
+    """Start `retail COMMAND` in a home, or another program of ours or of Dagster."""
+    state.scratch(home).mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [str(BESIDE_PYTHON / "retail"), *command],
+        [str(BESIDE_PYTHON / program), *command],
         cwd=home,
-        env=environment(home, **variables),
+        env=environment(home, TMPDIR=str(state.scratch(home)), **variables),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,9 +99,9 @@ def start(home: Path, command: Sequence[str] = RUN, **variables: str) -> Command
     return Command(process, time.monotonic())
 
 
-def finish(home: Path, command: Sequence[str] = RUN, **variables: str) -> Command:
-    """Run `retail COMMAND` in a home to its end."""
-    started = start(home, command, **variables)
+def finish(home: Path, command: Sequence[str] = RUN, program: str = "retail", **variables: str) -> Command:
+    """The same, to its end."""
+    started = start(home, command, program, **variables)
     started.follow()
     return started
 

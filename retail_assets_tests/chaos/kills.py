@@ -12,11 +12,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final, Literal
 
-from retail_assets_tests.chaos.homes import Case, Command, finish, start
+from retail_assets.settings import REPOSITORY
+from retail_assets_tests.chaos import state
+from retail_assets_tests.chaos.homes import LATEST_SECONDS, MONTHS, Case, Command, finish, start
 from retail_assets_tests.chaos.outcome import Outcome, judge, judge_reader, watched
-
-_LOOK_SECONDS: Final = 0.005
-_LATEST_SECONDS: Final = 300
 
 TOO_LATE: Final = "too late"
 """Where the run had ended before the moment of the kill."""
@@ -62,7 +61,32 @@ def inject(case: Case, kill: Kill, folder: Path) -> Outcome:
         follower.start()
         _wait_for(kill, home, command)
         outcome.struck = _strike(command, kill.target)
-        follower.join(_LATEST_SECONDS)
+        follower.join(LATEST_SECONDS)
+        again = finish(home, case.command)
+    outcome.expect_run(again, 0)
+    judge(outcome, case, home)
+    judge_reader(outcome, seen, [case.before, case.after])
+    return outcome
+
+
+def inject_elsewhere(case: Case, after: float, folder: Path) -> Outcome:
+    """Kill a run that was launched past the command line, a while after it took its turn at the warehouse, with no daemon to see it; then run."""
+    outcome = Outcome(f"{case.name}: a run begun elsewhere, killed {after} s after it took its turn", "kill -9, elsewhere")
+    home = case.copy(folder)
+    project = ("--target-path", str(REPOSITORY))
+    # What has arrived must be a partition when the code location loads.
+    outcome.expect_run(finish(home, ("launch", "--job", "land", *project), "dg"), 0)
+    months = f"{MONTHS[0]}-01...{MONTHS[-1]}-01"
+    with watched(home) as seen:
+        command = start(home, ("launch", "--job", "refresh", "--partition-range", months, *project), "dg")
+        follower = threading.Thread(target=command.follow)
+        follower.start()
+        command.wait_until(lambda: state.turns(home))
+        moment = time.monotonic() + after
+        command.wait_until(lambda: time.monotonic() >= moment and state.turns(home))
+        outcome.struck = TOO_LATE if command.process.poll() is not None else ", ".join(step for _, step in state.turns(home))
+        os.killpg(command.process.pid, signal.SIGKILL)
+        follower.join(LATEST_SECONDS)
         again = finish(home, case.command)
     outcome.expect_run(again, 0)
     judge(outcome, case, home)
@@ -72,17 +96,12 @@ def inject(case: Case, kill: Kill, folder: Path) -> Outcome:
 
 def _wait_for(kill: Kill, home: Path, command: Command) -> None:
     """Return at the moment of the kill, or when the command ends before it."""
-    deadline = time.monotonic() + _LATEST_SECONDS
     is_file = kill.at.startswith("./")
-    while command.process.poll() is None and time.monotonic() < deadline:
-        if next(home.glob(kill.at[2:]), None) if is_file else kill.at in [step for _, step in command.steps()]:
-            break
-        time.sleep(_LOOK_SECONDS)
+    command.wait_until(lambda: next(home.glob(kill.at[2:]), None) if is_file else kill.at in [step for _, step in command.steps()])
     moment = time.monotonic() + kill.after
     known = len(command.steps())
     # Where a step is shorter than in the undisturbed run, its end is the moment.
-    while command.process.poll() is None and time.monotonic() < moment and (is_file or len(command.steps()) == known):
-        time.sleep(_LOOK_SECONDS)
+    command.wait_until(lambda: time.monotonic() >= moment or (not is_file and len(command.steps()) > known))
 
 
 def _strike(command: Command, target: Target) -> str:

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from retail_assets_tests.chaos import damage, disks, together
+from retail_assets_tests.chaos import damage, disks, state, together
 from retail_assets_tests.chaos.homes import Case
-from retail_assets_tests.chaos.kills import TOO_LATE, Kill, Target, inject, random_kills
+from retail_assets_tests.chaos.kills import TOO_LATE, Kill, Target, inject, inject_elsewhere, random_kills
 from retail_assets_tests.chaos.outcome import Outcome
 
 SEED: Final = 20101201
@@ -65,7 +65,9 @@ def long_plan(cases: dict[str, Case]) -> list[Fault]:
         Fault("three runs at once in a new home", partial(together.commands, first, [("run",), ("run",), ("run",)])),
         Fault("a run and a publication at once", partial(together.commands, monthly, [("run",), ("publish",)])),
         Fault("a client holds the warehouse", partial(together.client, monthly)),
-        Fault("a backfill and a run at once", partial(together.backfill, monthly)),
+        Fault("backfills and a run at once", partial(together.backfill, monthly)),
+        Fault("a rollback beside a run", partial(together.rollback, monthly)),
+        *(Fault(f"a killed run begun elsewhere + {after} s", partial(inject_elsewhere, monthly, after)) for after in (0.0, 3.0, 6.0)),
         *_tight_kills(cases, "monthly"),
         *(_kill(cases, "corrected", _BUILDING, after) for after in (0.0, 0.1, 0.2, 0.3)),
         *(_kill(cases, "first", "./dagster/history/*.db", after) for after in (0.0, 0.05, 0.1, 0.2)),
@@ -108,6 +110,7 @@ def run(plan: Sequence[Fault], folder: Path, workers: int = 2, tell: Callable[[O
         outcome.seconds = time.monotonic() - started
         if not outcome.problems:
             shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(state.scratch(home), ignore_errors=True)
         if tell:
             tell(outcome)
         return outcome

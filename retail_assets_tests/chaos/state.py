@@ -19,6 +19,10 @@ OF_THE_FILE: Final = frozenset({("quality.last_publication", column) for column 
 """And what the warehouse notes of the published file itself: its name, which is a time, and its bytes, which depend on DuckDB's threads."""
 
 _PUBLISHED: Final = re.compile(r"Published [-0-9]+ [:0-9]+ UTC|run [-0-9a-f]{36}")
+DAMAGED: Final = "warehouse.damaged"
+"""Where a warehouse that cannot be read is moved to, as the message says, with its log."""
+
+_UNFINISHED_FILES: Final = ("*.building", "*.next", "*.part", "*.tmp", "*.wal", "*.socket", "dagster/executing/*")
 _FINISHED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 Tables = Mapping[str, str]
@@ -75,17 +79,29 @@ def reports(home: Path) -> Tables:
     return {path.name: _digest(_PUBLISHED.sub("", path.read_text(encoding="utf-8"))) for path in sorted((home / "reports").glob("*.html"))}
 
 
+def scratch(home: Path) -> Path:
+    """The folder of the temporary files of all commands in a home, beside it."""
+    return home.with_name(f"{home.name}-tmp")
+
+
 def leftovers(home: Path) -> list[str]:
     """Files of unfinished work, versions beyond those that are kept, and what Dagster takes for running."""
-    found = [str(path.relative_to(home)) for pattern in ("*.building", "*.next", "*.part", "*.tmp", "*.wal") for path in home.rglob(pattern)]
+    unfinished_files = [path for pattern in _UNFINISHED_FILES for path in home.rglob(pattern) if not path.is_relative_to(home / DAMAGED)]
+    found = [str(path.relative_to(home)) for path in unfinished_files]
+    found += [f"temporary {path.name}" for path in scratch(home).iterdir()]
     versions = list((home / "serving" / "versions").iterdir())
     found += [f"{len(versions)} versions"] if len(versions) > 3 else []
     found += [f"{path.name} without a file" for path in versions if not (path / "retail.duckdb").exists()]
     found += [f"run.lock: {words}" for words in [(home / "run.lock").read_text()] if words]
-    history = home / "dagster" / "history"
-    unfinished = [run for run, status in _query(history / "runs.db", "select run_id, status from runs") if status not in _FINISHED]
-    held = _query(history / "runs" / "index.db", "select run_id, step_key from concurrency_slots where run_id is not null")
-    return found + [f"unfinished run {run}" for run in unfinished] + [f"turn held by {run} {step}" for run, step in held]
+    runs = _query(home / "dagster" / "history" / "runs.db", "select run_id, status from runs")
+    found += [f"unfinished run {run}" for run, status in runs if status not in _FINISHED]
+    return found + [f"turn held by {run} {step}" for run, step in turns(home)]
+
+
+def turns(home: Path) -> list[tuple[str, str]]:
+    """Runs and their steps that have a turn at the warehouse, as Dagster sees it."""
+    index = home / "dagster" / "history" / "runs" / "index.db"
+    return _query(index, "select run_id, step_key from concurrency_slots where run_id is not null")
 
 
 def _query(file: Path, sql: str) -> list[tuple[str, str]]:

@@ -38,6 +38,24 @@ def commands(case: Case, started: Sequence[tuple[str, ...]], home: Path) -> Outc
     return outcome
 
 
+def rollback(case: Case, home: Path) -> Outcome:
+    """A rollback while a run is at work does nothing: what the run publishes would undo it."""
+    outcome = Outcome(f"{case.name}: a rollback beside a run", "at once")
+    case.copy(home)
+    with watched(home) as seen:
+        command = start(home, case.command)
+        follower = threading.Thread(target=command.follow)
+        follower.start()
+        command.wait_until(lambda: len(command.steps()) > 1)
+        outcome.struck = command.steps()[-1][1]
+        outcome.expect_run(finish(home, ("rollback",)), 1, "is at work in this home", f"process {command.process.pid}")
+        follower.join()
+    outcome.expect_run(command, 0)
+    judge(outcome, case, home)
+    judge_reader(outcome, seen, [case.before, case.after])
+    return outcome
+
+
 def client(case: Case, home: Path) -> Outcome:
     """A client holds the warehouse for longer than a run waits: it is named, and when it has gone the run goes on."""
     outcome = Outcome(f"{case.name}: a client holds the warehouse", "at once")
@@ -55,20 +73,23 @@ def client(case: Case, home: Path) -> Outcome:
 
 
 def backfill(case: Case, home: Path) -> Outcome:
-    """A backfill of one run a month from the UI, a command beside it, and readers all the while."""
-    outcome = Outcome(f"{case.name}: a backfill of {len(MONTHS)} runs, and retail run", "at once")
+    """Backfills of a month each from the UI, a command beside them, and readers all the while."""
+    outcome = Outcome(f"{case.name}: {len(MONTHS)} backfills and retail run at once", "at once")
     case.copy(home)
     # The month that arrived must be a partition when the UI starts.
     outcome.expect_run(finish(home, ("run", "--months", MONTHS[-1])), 0)
     with dagster(home) as server, watched(home) as seen:
-        server.launch_backfill([f"{month}-01" for month in MONTHS])
-        server.wait_for("the runs of the backfill", lambda: len(server.runs("refresh")) >= len(MONTHS) + 1)
+        known = len(server.runs())
+        # One backfill over all months would be one run.
+        for month in MONTHS:
+            server.launch_backfill([f"{month}-01"])
+        server.wait_for("the runs of the backfills", lambda: len(server.runs()) >= known + len(MONTHS))
         command = finish(home, ("run", "--all"))
         server.wait_for("the end of the runs", lambda: all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in server.runs()), 600)
         failed = [run for run in server.runs() if run["status"] != "SUCCESS"]
     outcome.expect_run(command, 0)
     outcome.expect(not failed, f"runs that did not succeed: {failed}")
-    outcome.struck = "beside the backfill"
+    outcome.struck = "beside the backfills"
     judge(outcome, case, home)
     judge_reader(outcome, seen, [case.after])
     return outcome
