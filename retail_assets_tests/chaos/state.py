@@ -30,20 +30,21 @@ Tables = Mapping[str, str]
 
 
 def published(home: Path) -> Tables:
-    """Every table of the published file, rows in the order in which they are stored.
+    """Every table of the published file.
 
     Raises:
         duckdb.Error: There is none, or it cannot be read.
     """
-    return _tables(home / "serving" / "retail.duckdb", order="")
+    return _tables(home / "serving" / "retail.duckdb")
 
 
 def warehouse(home: Path) -> Tables:
-    """Every table of the warehouse, which nobody else may have open; rows in an order of their own."""
-    return _tables(home / "warehouse" / "retail.duckdb", order=" order by all")
+    """Every table of the warehouse, which nobody else may have open."""
+    return _tables(home / "warehouse" / "retail.duckdb")
 
 
-def _tables(file: Path, order: str) -> Tables:
+def _tables(file: Path) -> Tables:
+    """Rows in an order of their own: a month that is refreshed alone is stored after the others."""
     with duckdb.connect(file, read_only=True) as reader:
         columns = reader.execute(
             "select schema_name || '.' || table_name, column_name from duckdb_columns() where table_oid in (select table_oid from duckdb_tables()) "
@@ -53,7 +54,7 @@ def _tables(file: Path, order: str) -> Tables:
         for table, column in columns:
             shown.setdefault(table, []).extend([] if column in CLOCK_COLUMNS or (table, column) in OF_THE_FILE else [column])
         return {
-            table: _digest(repr((names, reader.execute(f"select {', '.join(names)} from {table}{order}").fetchall())))
+            table: _digest(repr((names, reader.execute(f"select {', '.join(names)} from {table} order by all").fetchall())))
             for table, names in shown.items()
         }
 
