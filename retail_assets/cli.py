@@ -302,6 +302,8 @@ def _verify(options: argparse.Namespace) -> int:
     file = options.file or settings.serving_dir / "retail.duckdb"
     try:
         compared = content_hash.compare(file, settings.duckdb_config)
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
         _say(f"{file} is no published file that states hashes. `retail run` publishes one. ({error})")
         return _ATTENTION

@@ -1,4 +1,4 @@
-"""What to do about disks, folders and files that fail, whichever library complains.
+"""What to do about disks, folders, files and memory that fail, whichever library complains.
 
 Found by the words of the error: DuckDB, SQLite, dbt and Python say the same thing in types of their own, and a failed step of Dagster hands on the
 words alone.
@@ -15,6 +15,7 @@ from retail_assets.settings import Settings
 _STOPPED: Final = re.compile(r"KeyboardInterrupt|DagsterExecutionInterruptedError")
 _FULL: Final = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|disk I/O error")
 """SQLite speaks of an I/O error where there is no room for its shared memory."""
+_MEMORY: Final = re.compile(r"Out of Memory Error")
 _READ_ONLY: Final = re.compile(r"Read-only file system|Permission denied|attempt to write a readonly database|unable to open database file")
 _HISTORY: Final = re.compile(r"file is not a database|database disk image is malformed|alembic_version|table \w+ already exists")
 """SQLite's words, and those of what Dagster makes of it."""
@@ -36,6 +37,11 @@ def advice_on(text: str) -> str | None:
         return "It was stopped. Months that were written stand, and readers see the last publication. `retail run` does the rest."
     if _FULL.search(text):
         return f"The disk of {home} is full, or fails. Months, publications and reports stand as they were. Make room, then run again. ({complaint})"
+    if _MEMORY.search(text):
+        bound = f"RETAIL_MEMORY_LIMIT is {settings.memory_limit}: raise it" if settings.memory_limit else "Close other programs"
+        return (
+            f"DuckDB needs more memory than it may have. Months, publications and reports stand as they were. {bound}, then run again. ({complaint})"
+        )
     if _READ_ONLY.search(text):
         return (
             f"A file or folder cannot be written: it is read-only, or belongs to another user. Everything stands as it was. All of {home} must be "
@@ -63,4 +69,6 @@ def damaged_warehouse(complaint: str, settings: Settings) -> str:
 def _complaint(text: str) -> str:
     """The line of a longer text that names the trouble."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines for pattern in (_FULL, _READ_ONLY, _HISTORY, _DAMAGED) if pattern.search(line)), lines[0] if lines else text)
+    return next(
+        (line for line in lines for pattern in (_FULL, _MEMORY, _READ_ONLY, _HISTORY, _DAMAGED) if pattern.search(line)), lines[0] if lines else text
+    )

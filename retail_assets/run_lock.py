@@ -133,7 +133,8 @@ def killed_runs(settings: Settings) -> list[str]:
     """Ids of the runs whose process was killed; `forget` each once it is ended."""
     found = []
     for path in sorted(executing_folder(settings).glob("*")):
-        with suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
+        # One that cannot be opened is not known to be killed.
+        with suppress(OSError), path.open("r+", encoding="utf-8") as file:
             if _take(file) and path.exists():
                 found.append(path.name)
     return found

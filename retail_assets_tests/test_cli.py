@@ -274,6 +274,16 @@ def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(shutil.copytree(home.path, tmp_path / "home", symlinks=True))
 
 
+@pytest.mark.parametrize("command", [["verify"], ["report"], ["export", "--out", "exported"], ["recommend", "85123A"], ["run"]])
+def test_whatever_opens_a_file_keeps_to_the_memory_limit_and_says_so(command: list[str], copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_MEMORY_LIMIT", "1MB")
+    monkeypatch.chdir(copied)
+    bounded = retail(*command, "--home", copied)
+    assert bounded.returncode == 1
+    assert "RETAIL_MEMORY_LIMIT is 1MB: raise it, then run again. (" in bounded.stderr
+    assert "Traceback" not in bounded.stderr
+
+
 def test_a_report_that_is_missing_is_written_though_nothing_else_is_to_do(copied: Path) -> None:
     report = copied / "reports" / "2011-12.html"
     text = report.read_text(encoding="utf-8")

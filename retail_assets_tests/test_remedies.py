@@ -15,6 +15,7 @@ FULL = [
     "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) disk I/O error",
     "OSError: [Errno 28] No space left on device: 'reports/.2011-02.html.next'",
 ]
+MEMORY = ["duckdb.OutOfMemoryException: Out of Memory Error: failed to allocate data of size 2.0 MiB (636.0 KiB/976.5 KiB used)"]
 READ_ONLY = [
     'duckdb.IOException: IO Error: Cannot open file "b.duckdb": Read-only file system',
     "sqlite3.OperationalError: attempt to write a readonly database",
@@ -32,6 +33,7 @@ DAMAGED = [
     ("text", "advice"),
     [
         *((text, "Make room, then run again") for text in FULL),
+        *((text, "more memory than it may have") for text in MEMORY),
         *((text, "must be writable but its landing folder") for text in READ_ONLY),
         *((text, "move the folder away (`mv ") for text in DAMAGED),
         ("(sqlite3.DatabaseError) file is not a database", "No data is in there: move it away (`mv "),

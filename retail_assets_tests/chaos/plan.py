@@ -77,7 +77,7 @@ def long_plan(cases: dict[str, Case]) -> list[Fault]:
 
 
 def short_plan(cases: dict[str, Case]) -> list[Fault]:
-    """Five kills, one full disk, one read-only, one damaged warehouse, two runs at once."""
+    """Six kills, one of them of a run begun elsewhere, one full disk, one read-only, one damaged warehouse, two runs at once."""
     monthly = cases["monthly"]
     ((early, late), (mid,)) = random_kills(cases["monthly"], 2, SEED), random_kills(cases["first"], 1, SEED)
     kills = [early, late, mid, Kill("monthly", "dbt_models", 1.5, "process"), Kill("monthly", _BUILDING, 0.1)]
@@ -85,6 +85,7 @@ def short_plan(cases: dict[str, Case]) -> list[Fault]:
     return [
         Fault("two runs at once", partial(together.commands, monthly, [("run",), ("run",)])),
         *(Fault(kill.name, partial(inject, cases[kill.case], kill)) for kill in kills),
+        Fault("a killed run begun elsewhere", partial(inject_elsewhere, monthly, 3.0)),
         *_disks(monthly, ["serving"], ["warehouse"], has_landing=False),
         Fault(half, partial(damage.refuse, monthly, half)),
     ]
