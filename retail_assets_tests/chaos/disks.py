@@ -14,8 +14,14 @@ from typing import Final
 from retail_assets_tests.chaos.homes import Case, finish
 from retail_assets_tests.chaos.outcome import Outcome, judge, judge_reader, watched
 
-FULL_KILOBYTES: Final = {".": 6_000, "warehouse": 300, "serving": 1_000, "reports": 8, "dagster": 200}
-"""Folder of the home -> what is left on its disk. With 6 MB the months are written and the publication is not."""
+FULL: Final = (
+    *((".", kilobytes) for kilobytes in (6_000, 12_000, 18_000)),
+    *(("warehouse", kilobytes) for kilobytes in (300, 3_000)),
+    ("serving", 1_000),
+    ("reports", 8),
+    *(("dagster", kilobytes) for kilobytes in (200, 11_000)),
+)
+"""Folder of the home, and what is left on its disk, which ends at once, while months are written, dbt is at work or a file is published."""
 
 _ROOMY: Final = "size=1g"
 
@@ -47,13 +53,13 @@ def disk(home: Path, folder: str) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
 
 
-def fill(case: Case, folder: str, home: Path) -> Outcome:
+def fill(case: Case, folder: str, kilobytes: int, home: Path) -> Outcome:
     """No space while the folder is written; then there is some again."""
 
     def spoil(place: Path) -> None:
-        _remount(f"size={shutil.disk_usage(place).used // 1024 + FULL_KILOBYTES[folder]}k", place)
+        _remount(f"size={shutil.disk_usage(place).used // 1024 + kilobytes}k", place)
 
-    outcome = Outcome(f"{case.name}: no space in {folder}", "disk full")
+    outcome = Outcome(f"{case.name}: no space in {folder} but for {kilobytes} kB", "disk full")
     return _refused_then_mended(outcome, case, home, folder, spoil, partial(_remount, _ROOMY), ("is full", "Make room"))
 
 

@@ -60,7 +60,7 @@ def long_plan(cases: dict[str, Case]) -> list[Fault]:
     return [
         *(Fault(name, partial(damage.refuse, monthly, name)) for name in damage.REFUSED),
         *(Fault(name, partial(damage.survive, monthly, name)) for name in damage.SURVIVED),
-        *_disks(monthly, disks.FULL_KILOBYTES, disks.READ_ONLY),
+        *_disks(monthly, disks.FULL, disks.READ_ONLY),
         Fault("two runs at once", partial(together.commands, monthly, [("run",), ("run",)])),
         Fault("three runs at once in a new home", partial(together.commands, first, [("run",), ("run",), ("run",)])),
         Fault("a run and a publication at once", partial(together.commands, monthly, [("run",), ("publish",)])),
@@ -86,14 +86,14 @@ def short_plan(cases: dict[str, Case]) -> list[Fault]:
         Fault("two runs at once", partial(together.commands, monthly, [("run",), ("run",)])),
         *(Fault(kill.name, partial(inject, cases[kill.case], kill)) for kill in kills),
         Fault("a killed run begun elsewhere", partial(inject_elsewhere, monthly, 3.0)),
-        *_disks(monthly, ["serving"], ["warehouse"], has_landing=False),
+        *_disks(monthly, [("serving", 1_000)], ["warehouse"], has_landing=False),
         Fault(half, partial(damage.refuse, monthly, half)),
     ]
 
 
-def _disks(case: Case, full: Sequence[str] | dict[str, int], read_only: Sequence[str], *, has_landing: bool = True) -> list[Fault]:
+def _disks(case: Case, full: Sequence[tuple[str, int]], read_only: Sequence[str], *, has_landing: bool = True) -> list[Fault]:
     return [
-        *(Fault(f"no space in {folder}", partial(disks.fill, case, folder)) for folder in full),
+        *(Fault(f"no space in {folder} but for {kilobytes} kB", partial(disks.fill, case, folder, kilobytes)) for folder, kilobytes in full),
         *(Fault(f"read-only {folder}", partial(disks.lock, case, folder)) for folder in read_only),
         *([Fault("read-only landing", partial(disks.read_only_landing, case))] if has_landing else []),
     ]
