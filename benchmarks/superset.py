@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retail_assets import publication
+from retail_assets import publication, published_file
 from retail_assets.contracts import Table
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -93,7 +93,7 @@ def check(superset: Superset, settings: Settings) -> None:
     print("connected as database", database)
 
     listed = {entry["value"] for entry in superset.call(f"/api/v1/database/{database}/tables/?q=(schema_name:marts)")["result"]}
-    declared = {table.name: table for table in publication.published_tables() if table.schema == "marts"}
+    declared = {table.name: table for table in published_file.published_tables() if table.schema == "marts"}
     report("tables of marts listed", listed == set(declared), f"{len(listed)} of {len(declared)}")
     described = [table for table in declared.values() if is_described(superset, database, table)]
     report("tables shown with the comments of table and columns", len(described) == len(declared), f"{len(described)} of {len(declared)}")

@@ -278,14 +278,14 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from retail_assets import publication, report, run_lock  # noqa: PLC0415
+    from retail_assets import publication, published_file, report, run_lock  # noqa: PLC0415
 
     settings = _settings(options)
     # What a run publishes in a moment would undo it, and after that another publication is the one before.
     with run_lock.at_rest(settings):
         try:
             directory = publication.rollback(settings, options.to)
-        except publication.PublicationRefusedError as error:
+        except published_file.PublicationRefusedError as error:
             _say(str(error))
             return _ATTENTION
         path = report.write(settings)

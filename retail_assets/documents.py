@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from retail_assets import contracts, publication
+from retail_assets import contracts, published_file
 from retail_assets.dbt_models import doc_name
 from retail_assets.lib import cleaning
 from retail_assets.settings import DBT_PROJECT_DIR, PREFIX, REPOSITORY, Settings
@@ -85,7 +85,7 @@ def render_checks() -> str:
 def render_dictionary() -> str:
     """Every table of the published file with its columns, what BI reads first."""
     schemas = ("marts", "core", "features", "segments", "rules", "raw", "quality")
-    tables = sorted(publication.published_tables(), key=lambda table: (schemas.index(table.schema), table.name))
+    tables = sorted(published_file.published_tables(), key=lambda table: (schemas.index(table.schema), table.name))
     listed = _markdown_table(("table", "what it holds"), ((f"[`{table.full_name}`](#{table.schema}{table.name})", table.grain) for table in tables))
     return "\n".join([listed, _diagram(tables), *(_dictionary_entry(table) for table in tables)])
 
@@ -103,7 +103,7 @@ def _diagram(tables: Sequence[Table]) -> str:
 
 def _dictionary_entry(table: Table) -> str:
     key = ", ".join(f"`{name}`" for name in table.key)
-    primary = " (primary key)" if publication.has_primary_key(table) else ""
+    primary = " (primary key)" if published_file.has_primary_key(table) else ""
     rows = [
         (
             f"`{column.name}`",

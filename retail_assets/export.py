@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 import duckdb
 
-from retail_assets import publication
+from retail_assets import publication, published_file
 from retail_assets.contracts import Column, Table
 from retail_assets.settings import Settings
 from retail_assets.warehouse import sql_text
@@ -98,7 +98,7 @@ def export(settings: Settings, out: Path, file_format: Format, names: Sequence[s
 def _tables(reader: duckdb.DuckDBPyConnection) -> dict[str, Table]:
     """The published tables that the file has, by name: a file published by older code may lack some."""
     present = {f"{schema}.{name}" for schema, name in reader.execute("select schema_name, table_name from duckdb_tables()").fetchall()}
-    return {table.full_name: table for table in publication.published_tables() if table.full_name in present}
+    return {table.full_name: table for table in published_file.published_tables() if table.full_name in present}
 
 
 def _chosen(known: dict[str, Table], names: Sequence[str] | None) -> list[Table]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from retail_assets import content_hash
 from retail_assets.cli import main
 from retail_assets.contracts import LANDED_FILES, TABLES, Column, Table
-from retail_assets.publication import DATA_DICTIONARY, published_tables
+from retail_assets.published_file import DATA_DICTIONARY, published_tables
 from retail_assets.settings import REPOSITORY
 from retail_assets.warehouse import create_statement
 

@@ -13,7 +13,7 @@ import pytest
 from dagster_dbt import build_dbt_asset_specs
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
-from retail_assets import contracts, dbt_models, publication
+from retail_assets import contracts, dbt_models, publication, published_file
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import append, create_statement
 
@@ -435,14 +435,14 @@ def test_contracts_yaml_and_published_file_say_the_same(built: Built, tmp_path: 
         keys = reader.execute(
             "select schema_name || '.' || table_name, constraint_column_names from duckdb_constraints() where constraint_type = 'PRIMARY KEY'"
         ).fetchall()
-    declared = publication.published_tables()
+    declared = published_file.published_tables()
     assert tables == {table.full_name: table.grain for table in declared}
     assert columns == [
         (table.full_name, column.name, column.type, column.nullable, column.comment)
         for table in sorted(declared, key=lambda table: (table.schema, table.name))
         for column in table.columns
     ]
-    assert dict(keys) == {table.full_name: list(table.key) for table in declared if publication.has_primary_key(table)}
+    assert dict(keys) == {table.full_name: list(table.key) for table in declared if published_file.has_primary_key(table)}
     assert "marts.dim_customer" in dict(keys)
 
 

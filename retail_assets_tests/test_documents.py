@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from retail_assets import contracts, documents, publication
+from retail_assets import contracts, documents, published_file
 from retail_assets.lib import cleaning
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_every_check_is_documented_with_what_to_do() -> None:
 
 def test_every_published_table_and_column_is_in_the_dictionary_once() -> None:
     text = documents.render_dictionary()
-    for table in publication.published_tables():
+    for table in published_file.published_tables():
         _, _, entry = text.partition(f"### {table.full_name}\n")
         rows = entry.partition("\n### ")[0].splitlines()
         assert [row.split("`")[1] for row in rows if row.startswith("| `")] == [column.name for column in table.columns]

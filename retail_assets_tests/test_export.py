@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import export, publication
+from retail_assets import export, publication, published_file
 from retail_assets.cli import main
 from retail_assets.contracts import Column, Table
 from retail_assets.export import FORMULA_STARTS, ExportError
@@ -65,7 +65,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         connection.executemany("insert into marts.sales values (?, ?, ?, ?, ?, ?)", rows[::-1])
         connection.execute("insert into marts.products values ('22423'), ('-1')")
     (settings.serving_dir / "retail.duckdb").symlink_to(version / "retail.duckdb")
-    monkeypatch.setattr(publication, "published_tables", lambda: (SALES, PRODUCTS, EMPTY))
+    monkeypatch.setattr(published_file, "published_tables", lambda: (SALES, PRODUCTS, EMPTY))
     return settings
 
 

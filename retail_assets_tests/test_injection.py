@@ -20,7 +20,7 @@ from retail_assets.contracts import TRANSACTIONS
 from retail_assets.export import FORMULA_STARTS
 from retail_assets.lib import sample
 from retail_assets.monthly import preview
-from retail_assets.publication import published_tables
+from retail_assets.published_file import published_tables
 from retail_assets.terminal import one_line, printable
 from retail_assets_tests.fuzz.cases import HOSTILE_TEXTS
 from retail_assets_tests.processes import BESIDE_PYTHON, run

@@ -21,9 +21,9 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from retail_assets import provenance, publication, quality
+from retail_assets import provenance, publication, published_file, quality
 from retail_assets.contracts import BUILT_TABLES, QUARANTINE, RAW_TRANSACTIONS, TRANSACTIONS, Column, Table
-from retail_assets.publication import DATA_DICTIONARY, PUBLICATION, PublicationRefusedError
+from retail_assets.published_file import DATA_DICTIONARY, PUBLICATION, PublicationRefusedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append
 
@@ -34,7 +34,7 @@ KPIS = Table(
     "marts", "kpis", "One row: it's all.", (Column("kpi_id", "INTEGER", "Always 1."), Column("line_count", "BIGINT", "Lines.")), key=("kpi_id",)
 )
 """A mart of the size that a test can hold in its head."""
-PUBLISHED = (*(table for table in publication.published_tables() if table.schema not in ("core", "marts")), TRANSACTIONS, QUARANTINE, KPIS)
+PUBLISHED = (*(table for table in published_file.published_tables() if table.schema not in ("core", "marts")), TRANSACTIONS, QUARANTINE, KPIS)
 PUBLISHED += (DATA_DICTIONARY, PUBLICATION)
 
 
@@ -115,7 +115,7 @@ def test_the_settings_of_the_file_can_be_read_back_and_its_files_are_hashed(conn
     ((stated, files_hash, code_hash),) = query(settings, "select settings, files_hash, code_hash from marts.publication")
     assert Settings.model_validate({**json.loads(str(stated)), "home": settings.home}).results_hash() == settings.results_hash()
     assert files_hash == hashlib.sha256(b"").hexdigest(), "no file has landed"
-    assert code_hash == publication.code_hash()
+    assert code_hash == published_file.code_hash()
 
 
 def test_the_hash_of_the_code_changes_with_python_sql_and_seeds_and_with_nothing_else(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_the_hash_of_the_code_changes_with_python_sql_and_seeds_and_with_nothing
     for name in (*files, "retail_assets/__pycache__/rfm.pyc", "docs/rfm.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("before")
-    hashes = [publication.code_hash(tmp_path)]
+    hashes = [published_file.code_hash(tmp_path)]
     (tmp_path / "retail_assets/__pycache__/rfm.pyc").write_text("after")
     (tmp_path / "docs/rfm.md").write_text("after")
-    assert publication.code_hash(tmp_path) == hashes[0]
+    assert published_file.code_hash(tmp_path) == hashes[0]
     for name in files:
         (tmp_path / name).write_text("after")
-        hashes.append(publication.code_hash(tmp_path))
+        hashes.append(published_file.code_hash(tmp_path))
     assert len(set(hashes)) == 4
 
 

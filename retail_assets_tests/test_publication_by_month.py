@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import content_hash, publication
+from retail_assets import content_hash, publication, published_file
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     LAST_PUBLICATION,
@@ -162,14 +162,14 @@ def test_whatever_months_change_the_file_equals_one_made_anew(connection: duckdb
 def copied_months(connection: duckdb.DuckDBPyConnection, settings: Settings, minutes: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[date]]:
     """What a publication copies of the tables made by month."""
     seen: dict[str, list[date]] = {}
-    decide = publication._months_to_copy
+    decide = published_file._months_to_copy
 
     def watched(*arguments: object) -> dict[str, list[date]]:
         seen.update(decide(*arguments))  # type: ignore[arg-type]
         return seen
 
     with monkeypatch.context() as patched:
-        patched.setattr(publication, "_months_to_copy", watched)
+        patched.setattr(published_file, "_months_to_copy", watched)
         publish(connection, settings, minutes)
     return {name: months for name, months in seen.items() if months}
 
@@ -198,7 +198,7 @@ def test_however_many_rows_are_copied_at_once_the_file_is_the_same(
 ) -> None:
     at_once = publish(connection, settings, 0)
     connection.execute(f"delete from {LAST_PUBLICATION.full_name}")
-    monkeypatch.setattr(publication, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(published_file, "_ROWS_AT_ONCE", rows_at_once)
     in_batches = publish(connection, settings, 1)
     assert content(in_batches) == content(at_once)
     assert content_hash.compare(in_batches) == content_hash.compare(at_once)
@@ -246,7 +246,7 @@ def test_after_a_publication_that_was_refused_its_months_are_still_to_be_copied(
     publish(connection, settings, 0)
     write(connection, MARCH, sold=[("4/A", 7)])
     connection.execute(f"update {RAW_TRANSACTIONS.full_name} set amount = 1 where invoice_month = ?", [MARCH])
-    with pytest.raises(publication.PublicationRefusedError, match="differ in 2011-03"):
+    with pytest.raises(published_file.PublicationRefusedError, match="differ in 2011-03"):
         publish(connection, settings, 1)
     connection.execute(f"update {RAW_TRANSACTIONS.full_name} set amount = 7 where invoice_month = ?", [MARCH])
     assert copied_months(connection, settings, 2, monkeypatch)["core.transactions"] == [MARCH]

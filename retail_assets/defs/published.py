@@ -1,6 +1,6 @@
 """published: the read-only DuckDB file that BI tools query, and the report on it.
 
-How the file is built and put in place stands in `publication.py`, what the report shows in `report/`.
+How the file is made stands in `published_file.py`, how it is put in place in `publication.py`, what the report shows in `report/`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from retail_assets.contracts import (
 from retail_assets.defs.marts import dbt_models
 from retail_assets.monthly import OWNERS, POOL, SINGLE_RUN, key_of
 from retail_assets.order import open_warehouse
+from retail_assets.published_file import PublicationRefusedError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -59,7 +60,7 @@ def published_file(
     with open_warehouse(warehouse) as connection:
         try:
             published = publication.publish(connection, settings, datetime.now(UTC).replace(tzinfo=None), context.run.run_id)
-        except publication.PublicationRefusedError as refused:
+        except PublicationRefusedError as refused:
             raise dg.Failure(str(refused), allow_retries=False) from refused
         provenance.note_publication(connection, settings)
     return dg.MaterializeResult(
