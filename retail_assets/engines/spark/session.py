@@ -5,6 +5,7 @@ Everything is written on the DataFrame API, which Spark Connect has too.
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
@@ -63,11 +64,15 @@ def session(settings: Settings) -> SparkSession:
     # The workers run this Python unless the operator names theirs.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        return builder.getOrCreate()
+        spark = builder.getOrCreate()
     except (PySparkException, OSError) as error:
         raise EngineError(
             f"Spark does not start at {url} ({error}). Is Java 17 or 21 there, and RETAIL_SPARK_URL right? See docs/spark.md."
         ) from error
+    if url.startswith(_CONNECT):
+        # A model of MLlib that is collected when Python ends asks the server to forget it, and waits for ever: its threads are gone (Spark 4.3).
+        atexit.register(spark.stop)
+    return spark
 
 
 def _refuse_silent_server(url: str) -> None:
