@@ -15,7 +15,7 @@ from retail_assets_tests.processes import BESIDE_PYTHON, run
 pytestmark = pytest.mark.slow
 
 LINES, SEED, LAST_MONTH = 12_000, 5, "2011-02"
-SETTINGS = {"RETAIL_MIN_GROUP_BASKETS": "50"}
+SETTINGS = {"RETAIL_MIN_GROUP_BASKETS": "20", "RETAIL_MIN_BASKET_COUNT": "5"}
 """So that there are rules of segments and countries in so small a sample."""
 
 
