@@ -56,6 +56,13 @@ def hash_table(connection: duckdb.DuckDBPyConnection, table_name: str, columns: 
     return str(connection.execute(table_query(table_name, columns)).fetchall()[0][0])
 
 
+def hash_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
+    """The hashes of several tables by name, asked at once: small tables leave cores idle one by one."""
+    queries = [f"select {number}, * from ({table_query(name, columns)})" for number, (name, columns) in enumerate(tables.items())]  # noqa: S608
+    found = dict(connection.execute(" union all ".join(queries)).fetchall()) if queries else {}
+    return {name: str(found[number]) for number, name in enumerate(tables)}
+
+
 def table_query(table_name: str, columns: Sequence[tuple[str, str]]) -> str:
     """SQL that gives the hash of a table, for any DuckDB client."""
     cells = ", ".join(_cell(name, data_type) for name, data_type in columns)
@@ -90,7 +97,7 @@ def compare(file: Path, config: Mapping[str, Any] | None = None) -> list[Compari
     with closing(duckdb.connect(file, read_only=True, config=dict(config or {}))) as reader:
         stated = json.loads(reader.execute("select content_hashes from marts.publication").fetchall()[0][0])
         tables = dict(reader.execute(_IN_FILE).fetchall())
-        return [Comparison(name, stated.get(name), hash_table(reader, name, columns)) for name, columns in tables.items()]
+        return [Comparison(name, stated.get(name), found) for name, found in hash_tables(reader, tables).items()]
 
 
 def _cell(name: str, data_type: str) -> str:

@@ -177,14 +177,15 @@ def build(
                 hashes[name] = _bring_up_to_date(connection, table, months[name], stated[name])
             else:
                 _copy(connection, table, months.get(name))
-                hashes[name] = _hash(connection, table)
             row_counts[name] = int(connection.execute(f"select count(*) from {_CATALOG}.{name}").fetchall()[0][0])  # noqa: S608 - our contracts
         described = [*copied, DATA_DICTIONARY, PUBLICATION]
         connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
         connection.register("described", _dictionary(described))
         connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
         connection.unregister("described")
-        hashes[DATA_DICTIONARY.full_name] = _hash(connection, DATA_DICTIONARY)
+        made_anew = {f"{_CATALOG}.{table.full_name}": table for table in [*copied, DATA_DICTIONARY] if table.full_name not in hashes}
+        found = content_hash.hash_tables(connection, {name: content_hash.hashed_columns(table) for name, table in made_anew.items()})
+        hashes |= {table.full_name: found[name] for name, table in made_anew.items()}
         connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
         connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id) | _stated(hashes))
     return row_counts | {PUBLICATION.full_name: 1, DATA_DICTIONARY.full_name: sum(len(table.columns) for table in described)}
@@ -198,14 +199,10 @@ def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(json.loads(hashes))
 
 
-def _hash(connection: duckdb.DuckDBPyConnection, table: Table, condition: str = "") -> str:
-    """Hash of the rows of a table of the file, or of those that fulfil a condition."""
-    rows = f"{_CATALOG}.{table.full_name}"
-    return content_hash.hash_table(
-        connection,
-        f"(select * from {rows} where {condition})" if condition else rows,  # noqa: S608 - names are our contracts
-        content_hash.hashed_columns(table),
-    )
+def _hash(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> str:
+    """Hash of the rows of a table of the file that fulfil a condition."""
+    rows = f"(select * from {_CATALOG}.{table.full_name} where {condition})"  # noqa: S608 - names are our contracts
+    return content_hash.hash_table(connection, rows, content_hash.hashed_columns(table))
 
 
 _KEPT_TABLES: Final = "select schema_name || '.' || table_name from duckdb_tables() where database_name = $catalog"
