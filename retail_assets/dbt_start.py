@@ -56,11 +56,12 @@ def main() -> None:
         sys.exit(_FAILED)
 
 
-def _dbt(arguments: list[str]) -> int:
+def _dbt(arguments: list[str], manifest: object = None) -> int:
+    """The exit code of dbt, which reads the project itself where it is not given as read."""
     from dbt.cli.main import cli  # noqa: PLC0415
 
     try:
-        cli(arguments, prog_name="dbt")
+        cli(arguments, prog_name="dbt", obj={"manifest": manifest})
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else _FAILED
     return 0
@@ -140,8 +141,8 @@ def _wait(listener: socket.socket) -> int:
     """Load dbt and the project, then take one command."""
     from dbt.cli.main import dbtRunner  # noqa: PLC0415
 
-    # Whatever is wrong with the project, the command that follows will say it.
-    dbtRunner().invoke(["--quiet", "parse"])
+    # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
+    manifest = dbtRunner().invoke(["--quiet", "parse"]).result
     ready, _, _ = select.select([listener, sys.stdin], [], [])
     if listener not in ready:
         return 0
@@ -158,7 +159,7 @@ def _wait(listener: socket.socket) -> int:
         os.chdir(command["folder"])
         connection.sendall(_TAKEN)
         threading.Thread(target=_end_with_either, args=(connection,), daemon=True).start()
-        code = _dbt(command["arguments"])
+        code = _dbt(command["arguments"], manifest)
         connection.sendall(f"{code}\n".encode())
     return code
 
