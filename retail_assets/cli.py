@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from retail_assets import months as m
 from retail_assets import remedies
+from retail_assets.processes import collect_seldom
 from retail_assets.settings import Settings, SettingsError
 from retail_assets.terminal import one_line, printable
 
@@ -30,6 +31,7 @@ _SAMPLE_LINES, _SAMPLE_MONTHS = 50_000, 13
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    collect_seldom()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -165,7 +167,7 @@ def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: boo
     landed = m.window(report.months[0], report.months[-1])
     months = _with_months_before(options.months, pending) if options.months else landed if options.all else pending
     if months or not arrivals.is_published:
-        succeeded, failures = pipeline.refresh(settings, months) if months else pipeline.publish(settings)
+        succeeded, failures = pipeline.refresh(settings, months, report.line_count) if months else pipeline.publish(settings)
         if not succeeded:
             _say("Not finished. What failed, and what to do:", *(f"  {failure}" for failure in failures), *_refusals(report))
             return _ATTENTION

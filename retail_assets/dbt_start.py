@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from retail_assets.processes import collect_seldom, loaded_aside
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 
 if TYPE_CHECKING:
@@ -139,10 +140,8 @@ def _hand_on(address: str, arguments: list[str]) -> int | None:
 
 def _wait(listener: socket.socket) -> int:
     """Load dbt and the project, then take one command."""
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415
-
-    # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
-    manifest = dbtRunner().invoke(["--quiet", "parse"]).result
+    collect_seldom()
+    manifest = loaded_aside(_read_project)
     ready, _, _ = select.select([listener, sys.stdin], [], [])
     if listener not in ready:
         return 0
@@ -162,6 +161,13 @@ def _wait(listener: socket.socket) -> int:
         code = _dbt(command["arguments"], manifest)
         connection.sendall(f"{code}\n".encode())
     return code
+
+
+def _read_project() -> object:
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
+    return dbtRunner().invoke(["--quiet", "parse"]).result
 
 
 def _end_with_either(connection: socket.socket) -> None:

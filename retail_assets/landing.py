@@ -45,6 +45,11 @@ class LandingReport:
         return tuple(file for file in self.files if file.status == "landed")
 
     @property
+    def line_count(self) -> int:
+        """Lines that count."""
+        return sum(file.line_count for file in self.landed)
+
+    @property
     def months(self) -> tuple[date, ...]:
         """Every month that has lines, in order."""
         return tuple(sorted({month for file in self.landed for month in file.months}))

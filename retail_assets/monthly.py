@@ -13,14 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 import duckdb
 import polars as pl
 
-from retail_assets import engines, order, provenance, quality
+from retail_assets import engines, order, provenance, quality, worker
 from retail_assets import months as m
 from retail_assets.contracts import Table
 from retail_assets.engines import Engine, engine_of
@@ -45,8 +45,8 @@ PrepareMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Any]
 """The part of a month that reads tables of other assets only, and writes none."""
 CatchUp = Callable[[duckdb.DuckDBPyConnection, date], None]
 """Called in the transaction of a month: what the month before it has to know of it."""
-DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, bytes]]
-"""Charts of a month as it stands in the warehouse: metadata name -> PNG."""
+DrawMonth = Callable[[duckdb.DuckDBPyConnection, date, Settings], Mapping[str, Callable[[], bytes]]]
+"""Begins the charts of a month as it stands in the warehouse: metadata name -> what gives the PNG, without the warehouse."""
 Dependency = Table | dg.AssetDep
 Lineage = Mapping[Table, Mapping[str, Sequence[tuple[Table, str]]]]
 """For columns of a table, the columns they are made of."""
@@ -206,7 +206,10 @@ def _begun(parts: Iterator[Frames], connection: duckdb.DuckDBPyConnection) -> It
 def _prepared_ahead(
     connection: duckdb.DuckDBPyConnection, months: Sequence[date], settings: Settings, build: BuildMonth, prepare: PrepareMonth | None
 ) -> Iterator[Callable[[date], Frames | Iterator[Frames]]]:
-    """The function that builds a month. While its caller writes the month, the next one is prepared, through a connection of its own."""
+    """The function that builds a month. While its caller writes the month, the next ones are prepared, each through a connection of its own.
+
+    As many are prepared at once as there are workers, and one where there are none.
+    """
     if prepare is None:
         yield lambda month: build(connection, month, settings)
         return
@@ -221,15 +224,15 @@ def _prepared_ahead(
             return prepared
 
     ((line_count,),) = connection.execute("select count(*) from raw.raw_transactions").fetchall()
-    follower = dict(pairwise(months)) if line_count <= _MOST_LINES_AHEAD else {}
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        under_way: dict[date, Future[Any]] = {}
+    ahead = max(1, worker.count()) if line_count <= _MOST_LINES_AHEAD else 0
+    under_way: dict[date, Future[Any]] = {}
+    with ThreadPoolExecutor(max_workers=max(1, ahead)) as threads:
 
         def build_month(month: date) -> Frames | Iterator[Frames]:
-            prepared = (under_way.pop(month, None) or worker.submit(work, month)).result()
-            if following := follower.get(month):
-                under_way[following] = worker.submit(work, following)
-            return build(connection, month, settings, prepared)
+            for near in [other for other in months if other >= month][: 1 + ahead]:
+                if near not in under_way:
+                    under_way[near] = threads.submit(work, near)
+            return build(connection, month, settings, under_way.pop(month).result())
 
         yield build_month
 
@@ -401,9 +404,10 @@ def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataVa
     }
 
 
-def _images(pictures: Mapping[str, bytes]) -> dict[str, dg.MetadataValue]:
+def _images(pictures: Mapping[str, Callable[[], bytes]]) -> dict[str, dg.MetadataValue]:
     """PNG pictures as the UI shows them: inside Markdown, with no file to serve."""
-    return {name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})") for name, picture in pictures.items()}
+    drawn = {name: base64.b64encode(picture()).decode() for name, picture in pictures.items()}
+    return {name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{text})") for name, text in drawn.items()}
 
 
 def preview(frame: pl.DataFrame) -> str:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from retail_assets import landing, provenance, publication, remedies, run_lock
+from retail_assets import landing, provenance, publication, remedies, run_lock, worker
 from retail_assets.dbt_start import remove_socket, warm
 from retail_assets.engines import engine_of
 from retail_assets.landing import LandingReport
+from retail_assets.report import charts
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -68,11 +69,14 @@ def _get_ready() -> None:
         pass
 
 
-def refresh(settings: Settings, months: list[date]) -> tuple[bool, list[str]]:
-    """Materialize every layer for the months in one run, and publish. Whether it succeeded, and what failed."""
+def refresh(settings: Settings, months: list[date], line_count: int) -> tuple[bool, list[str]]:
+    """Materialize every layer for the months in one run, and publish. Whether it succeeded, and what failed.
+
+    `line_count` is of all landed files: with many lines, other processes help (`worker.py`).
+    """
     from retail_assets.partitions import RANGE_END, RANGE_START  # noqa: PLC0415
 
-    return _execute(settings, "refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()})
+    return _execute(settings, "refresh", {RANGE_START: months[0].isoformat(), RANGE_END: months[-1].isoformat()}, line_count)
 
 
 def publish(settings: Settings) -> tuple[bool, list[str]]:
@@ -115,16 +119,17 @@ def _end_killed_runs(instance: dg.DagsterInstance, settings: Settings) -> None:
         run_lock.forget(settings, run_id)
 
 
-def _execute(settings: Settings, job_name: str, tags: dict[str, str]) -> tuple[bool, list[str]]:
-    # dbt starts first, and gets ready on another core. Its own lines go to its log: what it finds comes back as events, and stdout is for results.
-    with warm(settings), contextlib.redirect_stdout(io.StringIO()):
+def _execute(settings: Settings, job_name: str, tags: dict[str, str], line_count: int = 0) -> tuple[bool, list[str]]:
+    # Workers load first, for they are needed first; dbt while the first steps go on. dbt's own lines go to its log: what it finds comes back as
+    # events, and stdout is for results.
+    with worker.running(settings, line_count), charts.ready(), contextlib.redirect_stdout(io.StringIO()):
         import dagster as dg  # noqa: PLC0415
 
         from retail_assets.definitions import defs  # noqa: PLC0415
         from retail_assets.run_storage import kept_connections  # noqa: PLC0415
 
         definitions = defs()
-        with dg.DagsterInstance.get() as instance, kept_connections(instance):
+        with warm(settings), dg.DagsterInstance.get() as instance, kept_connections(instance):
             _end_killed_runs(instance, settings)
             result = definitions.resolve_job_def(job_name).execute_in_process(
                 instance=instance, tags={**tags, **_OUR_RUN}, raise_on_error=False, run_config={"loggers": {"progress": {}}}

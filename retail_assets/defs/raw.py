@@ -76,7 +76,7 @@ def landing_assets(
         "files": len(report.landed),
         "files_read_now": len(report.read_files),
         "files_refused": len(report.refused),
-        "lines": sum(file.line_count for file in report.landed),
+        "lines": report.line_count,
         "months": m.window_label(list(report.months)),
         "touched_months": [m.label(month) for month in report.touched_months],
         PENDING_MONTHS: [m.label(month) for month in pending],

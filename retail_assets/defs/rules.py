@@ -1,5 +1,6 @@
 """rules: which products are bought together, over the baskets of a trailing window. Mining and measures stand in `lib/baskets/`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -8,7 +9,7 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets import quality
+from retail_assets import quality, worker
 from retail_assets.catalogue import product_names
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
@@ -26,9 +27,6 @@ from retail_assets.monthly import Frames, key_of, monthly_asset, with_snapshot_m
 from retail_assets.partitions import until
 from retail_assets.settings import Settings
 from retail_assets.warehouse import read, read_months, replace_month
-
-TABLE_MEASURES = ("certainty", "cosine", "kulczynski", "imbalance_ratio", "odds_ratio", "phi", "chi_squared", "fisher_p_value")
-"""Of the measures of `rule_measures`, those that stand in the table."""
 
 supports_are_exact = quality.Check(
     name="supports_are_exact",
@@ -100,46 +98,35 @@ every_sold_product_has_recommendations = quality.Check(
 )
 
 
-def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
+def _pictures(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, Callable[[], bytes]]:  # noqa: ARG001 - one signature for all
     rules = read_months(connection, ASSOCIATION_RULES, month, month)
-    return {"support_and_confidence": charts.support_and_confidence(rules, m.label(month)), "network": charts.network(rules, m.label(month))}
+    return {draw.__name__: worker.begin(draw, rules, m.label(month)) for draw in (charts.support_and_confidence, charts.network)}
 
 
 @dataclass(frozen=True)
 class _Mined:
     """What the baskets of a window tell, and the baskets of the next month, in which it is looked up."""
 
-    itemsets: pl.DataFrame
-    rules: pl.DataFrame
-    recommendations: pl.DataFrame
+    snapshot: baskets.Snapshot
     next_lines: pl.DataFrame
 
 
 def _mine(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> _Mined:
     lines = _window_lines(connection, month, settings)
-    basket_count = lines["basket_id"].n_unique()
-    # One item further than asked, so that it is known of the longest itemsets too whether they are closed and maximal.
-    share, window = _smallest_share(settings, basket_count), (_first_month(month, settings), month)
-    mined = engine_of(settings).frequent_itemsets(connection, lines, window, share, max_length=settings.max_itemset_length + 1)
-    marked = baskets.closed_and_maximal(mined, basket_count)
-    itemsets = marked.filter(pl.col("itemset").list.len() <= settings.max_itemset_length)
-    # Tested before any rule is left out: the false discovery rate is over all of them.
-    tested = baskets.expected_under_basket_sizes(baskets.association_rules(itemsets, basket_count), lines).drop("p_value")
-    kept = tested.filter(pl.col("confidence") >= settings.min_confidence, pl.col("lift") >= settings.min_lift)
-    names = product_names(connection, month)
-    measured = baskets.rule_measures(baskets.mark_variants(baskets.mark_mirrors(kept), names), TABLE_MEASURES)
+    window, share = (_first_month(month, settings), month), _smallest_share(settings, lines["basket_id"].n_unique())
     next_lines = _lines_of(connection, m.shift(month, 1))
-    return _Mined(
-        itemsets.with_columns(
-            pl.col("itemset").list.len().cast(pl.Int32).alias("item_count"), pl.lit(basket_count, pl.Int64).alias("total_basket_count")
-        ),
-        _looked_up(
-            measured.with_columns(_named(kept[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent")),
-            next_lines,
-        ),
-        baskets.recommendations(lines, settings.recommendations_per_product, products=names["stock_code"]),
+    snapshot = worker.call(
+        baskets.snapshot,
+        lines,
+        engine_of(settings).frequent_itemsets(connection, lines, window, share, max_length=settings.max_itemset_length + 1),
+        product_names(connection, month),
         next_lines,
+        max_length=settings.max_itemset_length,
+        min_confidence=settings.min_confidence,
+        min_lift=settings.min_lift,
+        recommendations_per_product=settings.recommendations_per_product,
     )
+    return _Mined(snapshot, next_lines)
 
 
 def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date) -> None:
@@ -148,7 +135,7 @@ def _look_up_the_month_before(connection: duckdb.DuckDBPyConnection, month: date
     lines = _lines_of(connection, month)
     rules = read_months(connection, ASSOCIATION_RULES, previous, previous)
     if rules.height:
-        replace_month(connection, ASSOCIATION_RULES, previous, _looked_up(rules, lines))
+        replace_month(connection, ASSOCIATION_RULES, previous, baskets.with_next_month(rules, lines))
     recommendations = read_months(connection, PRODUCT_RECOMMENDATIONS, previous, previous)
     if recommendations.height:
         popular = _most_popular(read_months(connection, FREQUENT_ITEMSETS, previous, previous))
@@ -176,19 +163,14 @@ def association_rules(connection: duckdb.DuckDBPyConnection, month: date, settin
     landed, and looks up the month before it in itself. So the months may be refreshed in any order and end the same. Nothing else in a snapshot
     knows of later months.
     """
+    found = mined.snapshot
     frames = {
-        FREQUENT_ITEMSETS: mined.itemsets,
-        ASSOCIATION_RULES: mined.rules,
-        PRODUCT_RECOMMENDATIONS: mined.recommendations,
-        RECOMMENDATION_QUALITY: baskets.recommendation_quality(mined.recommendations, _most_popular(mined.itemsets), mined.next_lines),
+        FREQUENT_ITEMSETS: found.itemsets,
+        ASSOCIATION_RULES: found.rules,
+        PRODUCT_RECOMMENDATIONS: found.recommendations,
+        RECOMMENDATION_QUALITY: baskets.recommendation_quality(found.recommendations, _most_popular(found.itemsets), mined.next_lines),
     }
     return {table: with_snapshot_month(frame, table, month) for table, frame in frames.items()}
-
-
-def _looked_up(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    """The rules with what they did in the baskets of the next month."""
-    found = baskets.rules_in_other_baskets(rules, lines)
-    return rules.with_columns(found.select(pl.all().name.prefix("next_month_")))
 
 
 def _most_popular(itemsets: pl.DataFrame) -> pl.Series:
@@ -232,7 +214,8 @@ def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Se
     names = product_names(connection, month)
     found = []
     for kind, groups in _groups(connection, month, settings).items():
-        rules = baskets.group_rules(
+        rules = worker.call(
+            baskets.group_rules,
             lines,
             groups,
             settings.min_support,
@@ -243,9 +226,7 @@ def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Se
             min_lift=settings.min_lift,
         )
         found.append(rules.rename({"group": "group_name"}).with_columns(group_kind=pl.lit(kind)))
-    rules = pl.concat(found)
-    named = rules.with_columns(_named(rules[side], names).alias(f"{side}_names") for side in ("antecedent", "consequent"))
-    return {GROUP_RULES: with_snapshot_month(named, GROUP_RULES, month)}
+    return {GROUP_RULES: with_snapshot_month(baskets.named(pl.concat(found), names), GROUP_RULES, month)}
 
 
 def _groups(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, pl.DataFrame]:
@@ -333,8 +314,3 @@ _BASKETS = """
 def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
     """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
     return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
-
-
-def _named(codes: pl.Series, names: pl.DataFrame) -> pl.Series:
-    """Lists of codes as lists of product names, in the same order."""
-    return codes.list.eval(pl.element().replace_strict(names["stock_code"], names["description"], return_dtype=pl.String))

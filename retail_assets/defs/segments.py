@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +11,7 @@ import duckdb
 import polars as pl
 
 from retail_assets import months as m
-from retail_assets import quality
+from retail_assets import quality, worker
 from retail_assets.calendar_checks import ends_early
 from retail_assets.catalogue import product_names
 from retail_assets.contracts import (
@@ -103,40 +104,50 @@ customers_are_those_of_the_fit = quality.Check(
 )
 
 
-def _draw_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
+def _draw_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, Callable[[], bytes]]:  # noqa: ARG001 - one signature for all
     fitted_months = read_months(connection, SEGMENT_MODEL, month, month)["fitted_month"]
     if fitted_months.is_empty():
         return {}
     candidates = read_months(connection, SEGMENT_CANDIDATES, fitted_months[0], fitted_months[0])
-    return {"choice_of_k": charts.choice_of_k(candidates, m.label(fitted_months[0]))}
+    return {"choice_of_k": worker.begin(charts.choice_of_k, candidates, m.label(fitted_months[0]))}
 
 
-def _draw_segments(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
+def _draw_segments(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, Callable[[], bytes]]:  # noqa: ARG001 - one signature for all
     labels = read_months(connection, CUSTOMER_SEGMENTS, month, month)
     if labels.is_empty():
         return {}
     model = segments.model_from_frame(read_months(connection, SEGMENT_MODEL, month, month))
-    places, axes = segments.coordinates(model, read_months(connection, RFM_FEATURES, month, month))
+    places, axes = worker.call(segments.coordinates, model, read_months(connection, RFM_FEATURES, month, month))
     return {
-        "map_of_segments": charts.map_of_segments(labels.join(places, on="customer_id"), axes, m.label(month)),
-        "silhouettes": charts.silhouettes(labels, m.label(month)),
+        "map_of_segments": worker.begin(charts.map_of_segments, labels.join(places, on="customer_id"), axes, m.label(month)),
+        "silhouettes": worker.begin(charts.silhouettes, labels, m.label(month)),
     }
 
 
-def _fit(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> segments.SegmentModel | None:
+@dataclass(frozen=True)
+class _Fitted:
+    """A model and the segments it gives to the customers it was fitted to."""
+
+    model: segments.SegmentModel
+    labels: pl.DataFrame
+
+    @classmethod
+    def to(cls, rfm: pl.DataFrame, settings: Settings) -> _Fitted:
+        model = worker.call(
+            segments.fit,
+            rfm,
+            seed=settings.seed,
+            algorithm=settings.segment_algorithm,
+            transform=settings.segment_transform,
+            fit_all=engine_of(settings).fit_centers,
+        )
+        return cls(model, worker.call(segments.assign, model, rfm))
+
+
+def _fit(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> _Fitted | None:
     """The model of the month's own customers; none where there are no customers or the model of an earlier month is to be kept."""
     rfm = read_months(connection, RFM_FEATURES, month, month)
-    return None if rfm.is_empty() or _is_to_keep(connection, month, settings) else _fit_to(rfm, settings)
-
-
-def _fit_to(rfm: pl.DataFrame, settings: Settings) -> segments.SegmentModel:
-    return segments.fit(
-        rfm,
-        seed=settings.seed,
-        algorithm=settings.segment_algorithm,
-        transform=settings.segment_transform,
-        fit_all=engine_of(settings).fit_centers,
-    )
+    return None if rfm.is_empty() or _is_to_keep(connection, month, settings) else _Fitted.to(rfm, settings)
 
 
 _MODEL_TABLES = (SEGMENT_MODEL, SEGMENT_CANDIDATES, SEGMENT_ALIGNMENT, SEGMENT_DRIFT, CUSTOMER_SEGMENTS, SEGMENT_PROFILES)
@@ -150,7 +161,7 @@ _MODEL_TABLES = (SEGMENT_MODEL, SEGMENT_CANDIDATES, SEGMENT_ALIGNMENT, SEGMENT_D
     prepare=_fit,
     pictures={SEGMENT_MODEL: _draw_model, CUSTOMER_SEGMENTS: _draw_segments},
 )
-def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, fitted: segments.SegmentModel | None) -> Frames:
+def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, fitted: _Fitted | None) -> Frames:
     """Segments on scaled features; k from 2 to 10 chosen by silhouette and bootstrap stability, every candidate's figures kept.
 
     Ids are aligned to the month before. Names, rules and explanations come from the profile of a segment against all customers of the month. A month
@@ -164,16 +175,17 @@ def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: 
     alignment = None
     if kept:
         model, fitted_month = kept.model, kept.fitted_month
-        labels = segments.assign(model, rfm)
+        labels = worker.call(segments.assign, model, rfm)
         customer_count, share = segments.agreement(labels, kept.labels)
         alignment = segments.Alignment(model.k, model.k, customer_count, share, share)
     else:
         fitted_month = month
-        model = fitted or _fit_to(rfm, settings)
-        labels = segments.assign(model, rfm)
+        own = fitted or _Fitted.to(rfm, settings)
+        model, labels = own.model, own.labels
         if before_it:
-            model, labels, alignment = segments.align(model, labels, before_it.model, before_it.labels)
-    profiles = segments.profiles(
+            model, labels, alignment = worker.call(segments.align, model, labels, before_it.model, before_it.labels)
+    profiles = worker.call(
+        segments.profiles,
         rfm,
         labels,
         model,
@@ -327,9 +339,9 @@ migration_reconciles = quality.Check(
 )
 
 
-def _draw_migration(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, bytes]:  # noqa: ARG001 - one signature for all
+def _draw_migration(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, Callable[[], bytes]]:  # noqa: ARG001 - one signature for all
     moves = read_months(connection, SEGMENT_MIGRATION, month, month)
-    return {"migration": charts.migration(moves, m.label(month))} if moves["from_segment_id"].count() else {}
+    return {"migration": worker.begin(charts.migration, moves, m.label(month))} if moves["from_segment_id"].count() else {}
 
 
 @monthly_asset(

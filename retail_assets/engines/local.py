@@ -1,10 +1,10 @@
-"""The engine for one machine: every table in the warehouse, all work in this process. The asset's own function builds each month."""
+"""The engine for one machine: every table in the warehouse, all work in this process and its worker. The asset's own function builds each month."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retail_assets import landing
+from retail_assets import landing, worker
 from retail_assets.engines.lake import Part, refuse_lake
 from retail_assets.lib import baskets, segments
 from retail_assets.warehouse import replace_month
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """DuckDB and polars in the process of the run."""
+    """DuckDB and polars in the process of the run, mining and fitting in its worker, where it has one."""
 
     fit_centers = staticmethod(segments.fit_centers)
 
@@ -56,4 +56,4 @@ class LocalEngine:
         max_length: int,
     ) -> pl.DataFrame:
         """Mine the lines in memory."""
-        return baskets.frequent_itemsets(lines, min_support, max_length)
+        return worker.call(baskets.frequent_itemsets, lines, min_support, max_length)

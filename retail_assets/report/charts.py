@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,8 @@ from retail_assets import months as m
 from retail_assets.report.texts import count, customers, in_words, money, month_name, number, plural, share, short_money
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from retail_assets.report.figures import Figures, Row
 
 Spec = dict[str, Any]
@@ -82,6 +85,22 @@ def charts(figures: Figures) -> list[Chart]:
     return listed
 
 
+_ready: list[subprocess.Popen[str]] = []
+
+
+@contextmanager
+def ready() -> Iterator[None]:
+    """Inside the block, the engine of the first drawing has started before it is needed: it takes longer to load than to draw."""
+    _ready.append(_engine("ahead"))
+    try:
+        yield
+    finally:
+        while _ready:
+            engine = _ready.pop()
+            engine.kill()
+            engine.communicate()
+
+
 def draw(specs: list[Spec]) -> list[str]:
     """The SVG of each specification. All are drawn by one process, `engine.py`, because the engine aborts the process it fails in.
 
@@ -89,11 +108,17 @@ def draw(specs: list[Spec]) -> list[str]:
         ChartError: The engine failed.
     """
     whole = [{"width": _WIDTH, "autosize": {"type": "fit", "contains": "padding"}, "config": _CONFIG, **spec} for spec in specs]
-    command = [sys.executable, "-I", str(Path(__file__).with_name("engine.py"))]
-    done = subprocess.run(command, input=json.dumps(whole), capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own file
-    if done.returncode:
-        raise ChartError(f"The engine of charts ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return [_OPENING_TAG.sub(_NEW_OPENING_TAG, svg, count=1) for svg in json.loads(done.stdout)]
+    engine = _ready.pop() if _ready else _engine()
+    drawn, said = engine.communicate(json.dumps(whole))
+    if engine.returncode:
+        raise ChartError(f"The engine of charts ended with {engine.returncode}: {said.strip()[-500:]}")
+    return [_OPENING_TAG.sub(_NEW_OPENING_TAG, svg, count=1) for svg in json.loads(drawn)]
+
+
+def _engine(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-I", str(Path(__file__).with_name("engine.py")), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")  # noqa: S603 - our own file
 
 
 def _told(*lines: str) -> str:

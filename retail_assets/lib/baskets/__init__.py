@@ -7,7 +7,7 @@ order of lines, and free of Dagster. Each step stands in a module of its own; he
 from retail_assets.lib.baskets._condensed import closed_and_maximal
 from retail_assets.lib.baskets._groups import group_rules
 from retail_assets.lib.baskets._guard import ItemsetLimitError
-from retail_assets.lib.baskets._holdout import recommendation_quality, rules_in_other_baskets
+from retail_assets.lib.baskets._holdout import recommendation_quality, rules_in_other_baskets, with_next_month
 from retail_assets.lib.baskets._itemsets import frequent_itemsets
 from retail_assets.lib.baskets._lines import baskets, coded_baskets
 from retail_assets.lib.baskets._marks import mark_mirrors, mark_variants
@@ -16,10 +16,12 @@ from retail_assets.lib.baskets._null_model import expected_under_basket_sizes
 from retail_assets.lib.baskets._recommendations import recommend, recommendations
 from retail_assets.lib.baskets._rules import association_rules
 from retail_assets.lib.baskets._shuffle import shuffled
+from retail_assets.lib.baskets._snapshot import Snapshot, named, snapshot
 
 __all__ = [
     "MEASURES",
     "ItemsetLimitError",
+    "Snapshot",
     "association_rules",
     "baskets",
     "closed_and_maximal",
@@ -29,10 +31,13 @@ __all__ = [
     "group_rules",
     "mark_mirrors",
     "mark_variants",
+    "named",
     "recommend",
     "recommendation_quality",
     "recommendations",
     "rule_measures",
     "rules_in_other_baskets",
     "shuffled",
+    "snapshot",
+    "with_next_month",
 ]

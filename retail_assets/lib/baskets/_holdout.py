@@ -58,6 +58,11 @@ def rules_in_other_baskets(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataF
     )
 
 
+def with_next_month(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """The rules with what they did in the baskets of the next month: the columns of `rules_in_other_baskets`, named `next_month_...`."""
+    return rules.with_columns(rules_in_other_baskets(rules, lines).select(pl.all().name.prefix("next_month_")))
+
+
 def recommendation_quality(recommendations: pl.DataFrame, popular: pl.Series, lines: pl.DataFrame) -> pl.DataFrame:
     """How often what is recommended beside a product is in the basket too, against the most popular products in its place.
 

@@ -1,0 +1,188 @@
+"""Workers: Python processes beside a run, for mining, fitting and drawing. One interpreter keeps one core busy, and the run's own has the warehouse.
+
+`call` runs a pure function in one of them, or here where none runs, or where it is gone: the place makes no difference to the result. What is
+computed stands in `lib/`. A worker gets frames and gives frames; the warehouse is never opened there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import polars as pl
+
+from retail_assets.processes import collect_seldom, loaded_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from retail_assets.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LARGEST_BYTES: Final = 64 * 2**20
+"""Larger frames stay where they are: a copy would double the memory, and the work on them is in libraries that use all cores anyway."""
+
+_MOST: Final = 4
+"""Each takes some 200 MB, and the steps of a run go on one after another."""
+
+_FEWEST_LINES: Final = 20_000
+"""Fewer are worked on sooner than a worker has loaded."""
+
+_AT_ONCE: Final = 2
+"""Calls that a worker answers at once, so that a short one need not wait for a long one."""
+
+_LOADED_AHEAD: Final = (
+    "retail_assets.lib.baskets",
+    "retail_assets.lib.segments",
+    "retail_assets.lib.charts.rules",
+    "retail_assets.lib.charts.segments",
+    "scipy.sparse",
+    "scipy.special",
+    "sklearn.cluster",
+    "sklearn.metrics",
+    "sklearn.preprocessing",
+    "sklearn.tree",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
+"""What takes seconds to load, and is loaded while the first steps of a run go on."""
+
+
+class _WorkerGoneError(Exception):
+    """The process of the worker has ended before it answered."""
+
+
+class _Worker:
+    """The side of the run: sends calls, and hands the answers out as they come."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "retail_assets.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._numbers = itertools.count()
+        self._waiting: dict[int, Future[Any]] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """What the function will give, or the error it raises; `_WorkerGoneError` where nobody answers."""
+        answer: Future[T] = Future()
+        with self._lock:
+            number = next(self._numbers)
+            self._waiting[number] = answer
+            try:
+                self._connection.send((number, function, args, kwargs))
+            except OSError as error:
+                del self._waiting[number]
+                answer.set_exception(_WorkerGoneError(error))
+        return answer
+
+    def _receive(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                number, result, error = self._connection.recv()
+                answer = self._waiting.pop(number)
+                answer.set_result(result) if error is None else answer.set_exception(error)
+        with self._lock:
+            self._connection.close()
+            for answer in self._waiting.values():
+                answer.set_exception(_WorkerGoneError())
+
+    def load(self) -> int:
+        """Calls that it has not answered."""
+        return len(self._waiting)
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+
+
+_running: list[_Worker] = []
+
+
+@contextmanager
+def running(settings: Settings, line_count: int) -> Iterator[None]:
+    """Workers for the calls inside the block, one per core, where there are enough lines for them. Another engine has workers of its own."""
+    if settings.engine == "duckdb" and line_count >= _FEWEST_LINES:
+        _running.extend(_Worker() for _ in range(min(os.cpu_count() or 1, _MOST)))
+    try:
+        yield
+    finally:
+        while _running:
+            _running.pop().end()
+
+
+def count() -> int:
+    """How many workers run."""
+    return len(_running)
+
+
+def begin(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Begin a call, and wait for what it gives where that is asked for. Where no worker runs, it is done then."""
+    size = sum(argument.estimated_size() for argument in (*args, *kwargs.values()) if isinstance(argument, pl.DataFrame))
+    if not _running or size > _LARGEST_BYTES:
+        return lambda: function(*args, **kwargs)
+    answer = min(_running, key=_Worker.load).begin(function, *args, **kwargs)
+
+    def result() -> T:
+        try:
+            return answer.result()
+        except _WorkerGoneError:
+            return function(*args, **kwargs)
+
+    return result
+
+
+def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a pure function gives, which anyone can import by its name: from a worker, where one runs and the frames are not too large."""
+    return begin(function, *args, **kwargs)()
+
+
+def _serve(connection: Connection) -> None:
+    """The side of the worker: answer calls until the run is gone."""
+    # Whoever presses Ctrl-C means the run, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
+    loaded_aside(lambda: [importlib.import_module(name) for name in _LOADED_AHEAD])
+    sending = threading.Lock()
+
+    def answer(number: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        result, error = None, None
+        try:
+            result = function(*args, **kwargs)
+        except Exception as raised:  # noqa: BLE001 - the caller gets it
+            raised.add_note(f"In the worker:\n{traceback.format_exc()}")
+            error = raised
+        with sending, suppress(OSError):
+            connection.send((number, result, error))
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        while True:
+            try:
+                call = connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)
+            threads.submit(answer, *call)
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
