@@ -40,6 +40,10 @@ _WITHOUT_BARS: Final = "set enable_progress_bar = false"
 """Bars of DuckDB's own would stand between our lines of progress."""
 
 
+_as_left: dict[Path, tuple[int, ...] | None] = {}
+"""Each file as this process left it, with every table in place: to look through all columns again takes longer than to open the file."""
+
+
 class WarehouseBusyError(ToldError):
     """Another process held the warehouse for longer than we wait."""
 
@@ -74,11 +78,13 @@ class Warehouse(DuckDBResource):
             WarehouseBusyError: Another process held the file for longer than `lock_timeout_seconds`.
             WarehouseFormatError: Another version of retail_assets made the file, and this one cannot follow; or only its log is there.
         """
-        connection = _connect(Path(self.database), dict(self.connection_config), self.lock_timeout_seconds)
+        path = Path(self.database)
+        connection = _connect(path, dict(self.connection_config), self.lock_timeout_seconds)
         try:
             yield connection
         finally:
             connection.close()
+            _as_left[path.absolute()] = _state(path)
 
 
 def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duckdb.DuckDBPyConnection:
@@ -105,11 +111,20 @@ def _connect(path: Path, config: dict[str, Any], timeout_seconds: float) -> duck
         else:
             try:
                 connection.execute(_WITHOUT_BARS)
-                _create_tables(connection, path)
+                if (state := _state(path)) is None or state != _as_left.get(path.absolute()):
+                    _create_tables(connection, path)
             except BaseException:
                 connection.close()
                 raise
             return connection
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes when anyone writes to the file. None where there is no file, or a log beside it, which may hold anything."""
+    if path.with_name(f"{path.name}.wal").exists() or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

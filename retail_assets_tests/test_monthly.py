@@ -56,7 +56,7 @@ line_counts: dict[int, int] = {}
 def draw(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> dict[str, Callable[[], bytes]]:
     """A picture that says which month it was drawn of, from what stands in the warehouse."""
     ((count,),) = connection.execute("select line_count from raw.product_names where invoice_month = $month", {"month": month}).fetchall()
-    return {"chart": lambda: f"{month:%Y-%m}: {count}".encode()}
+    return {"chart": f"{month:%Y-%m}: {count}".encode}
 
 
 @monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd, is_last], pictures={PRODUCT_NAMES: draw})

@@ -187,9 +187,27 @@ def test_a_table_of_another_version_is_emptied_and_its_months_are_to_be_built_ag
         replace_month(connection, PRODUCT_NAMES, JANUARY, names(JANUARY, "A"))
         for table in (RETURNS, TRANSACTIONS):
             provenance.note(connection, [table.full_name], JANUARY, origin)
-        connection.execute("drop table core.returns")
-        connection.execute("create table core.returns as select 'C1/A' as return_id")
+    with duckdb.connect(warehouse.database) as other_version:
+        other_version.execute("drop table core.returns")
+        other_version.execute("create table core.returns as select 'C1/A' as return_id")
     with warehouse.get_connection() as connection:
         assert read(connection, "select * from core.returns").schema == RETURNS.polars_schema
         assert set(provenance.built(connection)) == {(TRANSACTIONS.full_name, JANUARY)}, "the others stay"
         assert read_months(connection, PRODUCT_NAMES, JANUARY, JANUARY).height == 1
+
+
+def test_a_file_that_nobody_wrote_to_is_not_looked_through_again(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warehouse.get_connection():
+        pass
+    looked_through: list[Path] = []
+    monkeypatch.setattr("retail_assets.warehouse._create_tables", lambda _, path: looked_through.append(path))
+    with warehouse.get_connection() as connection:
+        append(connection, PRODUCT_NAMES, names(JANUARY, "A"))
+    with warehouse.get_connection():
+        pass
+    assert not looked_through
+    with duckdb.connect(warehouse.database) as somebody:
+        somebody.execute("create table raw.notes as select 1 as note")
+    with warehouse.get_connection():
+        pass
+    assert looked_through == [Path(warehouse.database)]

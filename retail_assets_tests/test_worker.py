@@ -1,0 +1,126 @@
+"""Workers: what they are asked comes back as if it had been done here, whatever becomes of them, and none outlives its run."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from retail_assets import worker
+from retail_assets.lib import baskets
+from retail_assets.settings import Settings
+
+MANY_LINES = 1_000_000
+PATIENCE_SECONDS = 60
+LINES = pl.DataFrame({"basket_id": [1, 1, 2, 2, 3, 3], "item": ["A", "B", "A", "B", "B", "C"]})
+
+
+@pytest.fixture
+def _workers() -> Iterator[None]:
+    with worker.running(Settings(), MANY_LINES):
+        yield
+
+
+def place(frame: pl.DataFrame) -> tuple[int, int]:
+    """The process this is done in, and how many rows it got."""
+    return os.getpid(), frame.height
+
+
+def fails() -> None:
+    """Raises an error that carries more than its text."""
+    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "not a letter")
+
+
+def ends_its_process_once(mark: Path) -> int:
+    """Ends the first process it is done in, and says which one it was done in then."""
+    if not mark.exists():
+        mark.touch()
+        os._exit(1)
+    return os.getpid()
+
+
+def has_ended(process_id: int) -> bool:
+    """Whether a process that is no child of ours ends before long."""
+    try:
+        watched = os.pidfd_open(process_id)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], PATIENCE_SECONDS)[0])
+    finally:
+        os.close(watched)
+
+
+def test_without_workers_a_call_is_done_here_when_its_result_is_asked_for() -> None:
+    asked = worker.begin(place, LINES)
+    assert worker.count() == 0
+    assert asked() == (os.getpid(), LINES.height)
+
+
+@pytest.mark.usefixtures("_workers")
+def test_a_call_is_done_elsewhere_and_gives_the_same() -> None:
+    process_id, height = worker.call(place, LINES)
+    assert process_id != os.getpid()
+    assert height == LINES.height
+    assert_frame_equal(worker.call(baskets.frequent_itemsets, LINES, 0.5, max_length=2), baskets.frequent_itemsets(LINES, 0.5, max_length=2))
+
+
+@pytest.mark.usefixtures("_workers")
+def test_calls_are_spread_over_the_workers() -> None:
+    asked = [worker.begin(place, LINES) for _ in range(worker.count())]
+    assert len({result()[0] for result in asked}) == worker.count()
+
+
+@pytest.mark.usefixtures("_workers")
+def test_an_error_comes_back_as_it_was_raised() -> None:
+    with pytest.raises(UnicodeDecodeError, match="not a letter") as raised:
+        worker.call(fails)
+    assert any("in fails" in note for note in raised.value.__notes__)
+    assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
+
+
+@pytest.mark.usefixtures("_workers")
+def test_what_a_worker_leaves_undone_is_done_here(tmp_path: Path) -> None:
+    assert worker.call(ends_its_process_once, tmp_path / "mark") == os.getpid()
+    assert [worker.call(place, LINES)[1] for _ in range(worker.count() + 1)] == [LINES.height] * (worker.count() + 1)
+
+
+@pytest.mark.usefixtures("_workers")
+def test_large_frames_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_LARGEST_BYTES", LINES.estimated_size() - 1)
+    assert worker.call(place, LINES)[0] == os.getpid()
+    assert worker.call(place, frame=LINES)[0] == os.getpid()
+
+
+def test_few_lines_and_other_engines_need_no_worker() -> None:
+    with worker.running(Settings(), 100):
+        assert worker.count() == 0
+    with worker.running(Settings(engine="spark"), MANY_LINES):
+        assert worker.count() == 0
+
+
+def test_workers_end_with_the_block() -> None:
+    with worker.running(Settings(), MANY_LINES):
+        process_id, _ = worker.call(place, LINES)
+    assert has_ended(process_id)
+    assert worker.count() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux does")
+def test_workers_of_a_killed_run_end_by_themselves() -> None:
+    code = (
+        "import os, sys\nfrom retail_assets import worker\nfrom retail_assets.settings import Settings\n"
+        f"with worker.running(Settings(), {MANY_LINES}):\n    print(worker.call(os.getpid), flush=True)\n    sys.stdin.read()"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert run.stdout
+    process_id = int(run.stdout.readline())
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert has_ended(process_id)
