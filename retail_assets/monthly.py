@@ -169,12 +169,15 @@ def monthly_asset(
                         )
                         written = written if outcome.is_blocked else month
                         outcomes.append(outcome)
-                drawn = {} if outcomes[-1].is_blocked else {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items()}
+                is_shown = not outcomes[-1].is_blocked
+                previews = {table: first_rows(connection, table, months[-1], _PREVIEW_ROWS) for table in tables if is_shown}
+                drawn = {table: draw(connection, months[-1], settings) for table, draw in (pictures or {}).items() if is_shown}
             yield from (_check_result(check, outcomes) for check in all_checks)
             _stop_if_blocked(context, tables, outcomes)
             yield from (
                 dg.MaterializeResult(
-                    asset_key=key_of(table), metadata={**_metadata(table, outcomes), **column_lineage.get(table, {}), **_images(drawn.get(table, {}))}
+                    asset_key=key_of(table),
+                    metadata={**_metadata(table, outcomes, previews), **column_lineage.get(table, {}), **_images(drawn.get(table, {}))},
                 )
                 for table in tables
             )
@@ -243,7 +246,6 @@ class _Outcome:
     results: list[quality.Result]
     seconds: float
     row_counts: dict[Table, int] = field(default_factory=dict)
-    preview: dict[Table, pl.DataFrame] = field(default_factory=dict)
     waits_for: date | None = None
     """A month before it that it builds on and that was refused."""
 
@@ -307,7 +309,6 @@ def _refresh_month(
         results=results,
         seconds=time.perf_counter() - started,
         row_counts=row_counts,
-        preview={table: first_rows(connection, table, month, _PREVIEW_ROWS) for table in row_counts},
     )
     state = "refused by a check" if outcome.is_blocked else ", ".join(f"{count:,} {table.name}" for table, count in outcome.row_counts.items())
     context.log.info("%s: %s in %.2f s", m.label(month), state, outcome.seconds)
@@ -396,11 +397,11 @@ def _column_lineage(columns: Mapping[str, Sequence[tuple[Table, str]]]) -> dict[
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)}
 
 
-def _metadata(table: Table, outcomes: list[_Outcome]) -> dict[str, dg.MetadataValue]:
+def _metadata(table: Table, outcomes: list[_Outcome], previews: Mapping[Table, pl.DataFrame]) -> dict[str, dg.MetadataValue]:
     return {
         "months": dg.MetadataValue.text(m.window_label([outcome.month for outcome in outcomes])),
         "rows": dg.MetadataValue.int(sum(outcome.row_counts.get(table, 0) for outcome in outcomes)),
-        "preview": dg.MetadataValue.md(preview(outcomes[-1].preview.get(table, pl.DataFrame()))),
+        "preview": dg.MetadataValue.md(preview(previews[table])),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
@@ -43,12 +44,9 @@ def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[d
     files = landed.drop_nulls().sort("file_id").rows()
     if not files:
         return {}
+    settings_now, code_now = settings_hash(settings), code_version()
     return {
-        month: Origin(
-            hashlib.sha256("".join(file_id for file_id, first, _ in files if first <= month).encode()).hexdigest(),
-            settings_hash(settings),
-            code_version(),
-        )
+        month: Origin(hashlib.sha256("".join(file_id for file_id, first, _ in files if first <= month).encode()).hexdigest(), settings_now, code_now)
         for month in m.window(min(first for _, first, _ in files), max(last for *_, last in files))
     }
 
@@ -58,6 +56,7 @@ def settings_hash(settings: Settings) -> str:
     return hashlib.sha256(f"{settings.results_hash()} {definitions_hash()}".encode()).hexdigest()[:12]
 
 
+@cache
 def code_version() -> str:
     """The version of the code that builds the months."""
     return version("retail_assets")
@@ -65,7 +64,7 @@ def code_version() -> str:
 
 def built(connection: duckdb.DuckDBPyConnection) -> Built:
     """What the months that stand in the warehouse, and those in the published file, were built from."""
-    rows = read(connection, "select * from quality.built_months order by all").select(BUILT_MONTHS.polars_schema.names()).rows()
+    rows = connection.execute(f"select {', '.join(BUILT_MONTHS.polars_schema.names())} from {BUILT_MONTHS.full_name}").fetchall()  # noqa: S608 - ours
     return {(table, month): Origin(*origin) for table, month, *origin in rows}
 
 
