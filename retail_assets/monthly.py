@@ -56,9 +56,6 @@ COLUMN_LINEAGE = "dagster/column_lineage"
 _GUIDES = {"raw": "docs/landing.md", "core": "docs/cleaning.md"}
 """What to read about a layer; of every layer, what its checks ask stands in docs/checks.md."""
 
-_MOST_LINES_AHEAD = 5_000_000
-"""With more landed lines, months are prepared one after another: two at a time would hold twice the memory."""
-
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 60
 
@@ -227,7 +224,7 @@ def _prepared_ahead(
             return prepared
 
     ((line_count,),) = connection.execute("select count(*) from raw.raw_transactions").fetchall()
-    ahead = max(1, worker.count()) if line_count <= _MOST_LINES_AHEAD else 0
+    ahead = max(1, worker.count()) if line_count <= worker.MOST_LINES else 0
     under_way: dict[date, Future[Any]] = {}
     with ThreadPoolExecutor(max_workers=max(1, ahead)) as threads:
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -122,7 +123,7 @@ def _end_killed_runs(instance: dg.DagsterInstance, settings: Settings) -> None:
 def _execute(settings: Settings, job_name: str, tags: dict[str, str], line_count: int = 0) -> tuple[bool, list[str]]:
     # Workers load first, for they are needed first; dbt while the first steps go on. dbt's own lines go to its log: what it finds comes back as
     # events, and stdout is for results.
-    with worker.running(settings, line_count), charts.ready(), contextlib.redirect_stdout(io.StringIO()):
+    with worker.running(settings, line_count), _charts_ready(line_count), contextlib.redirect_stdout(io.StringIO()):
         import dagster as dg  # noqa: PLC0415
 
         from retail_assets.definitions import defs  # noqa: PLC0415
@@ -135,6 +136,10 @@ def _execute(settings: Settings, job_name: str, tags: dict[str, str], line_count
                 instance=instance, tags={**tags, **_OUR_RUN}, raise_on_error=False, run_config={"loggers": {"progress": {}}}
             )
             return result.success, _failures(result)
+
+
+def _charts_ready(line_count: int) -> AbstractContextManager[None]:
+    return charts.ready() if line_count <= worker.MOST_LINES else contextlib.nullcontext()
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:

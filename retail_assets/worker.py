@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MOST_LINES: Final = 5_000_000
+"""With more landed lines, memory is what is short: nothing runs beside a run that it can do without, and its months take turns."""
+
 _LARGEST_BYTES: Final = 64 * 2**20
 """Larger frames stay where they are: a copy would double the memory, and the work on them is in libraries that use all cores anyway."""
 
@@ -121,8 +124,8 @@ _running: list[_Worker] = []
 
 @contextmanager
 def running(settings: Settings, line_count: int) -> Iterator[None]:
-    """Workers for the calls inside the block, one per core, where there are enough lines for them. Another engine has workers of its own."""
-    if settings.engine == "duckdb" and line_count >= _FEWEST_LINES:
+    """Workers for the calls inside the block, one per core, where the landed lines are worth them. Another engine has workers of its own."""
+    if settings.engine == "duckdb" and _FEWEST_LINES <= line_count <= MOST_LINES:
         _running.extend(_Worker() for _ in range(min(os.cpu_count() or 1, _MOST)))
     try:
         yield

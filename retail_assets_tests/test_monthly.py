@@ -162,7 +162,7 @@ def test_the_next_month_is_prepared_while_one_is_built(warehouse: Warehouse, ins
 def test_in_a_large_shop_months_are_prepared_one_after_another(
     warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retail_assets.monthly._MOST_LINES_AHEAD", -1)
+    monkeypatch.setattr("retail_assets.worker.MOST_LINES", -1)
     line_counts.update({3: 5, 4: 7})
     steps.clear()
     assert refresh(warehouse, instance, "2011-03-01", "2011-04-01", [prepared]).success

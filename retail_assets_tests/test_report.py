@@ -720,3 +720,21 @@ def test_the_policy_stops_what_would_reach_for_the_network(browser: Chrome, run:
         "const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image);"
     )
     assert violated == "img-src"
+
+
+def test_an_engine_that_started_ahead_draws_the_same_once_and_is_not_missed() -> None:
+    specs: list[charts.Spec] = [{"data": {"values": [{"a": 1}]}, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}]
+    drawn = charts.draw(specs)
+    with charts.ready():
+        [ahead] = charts._ready
+        assert charts.draw(specs) == drawn
+        assert ahead.returncode == 0, "it was this one"
+        assert charts.draw(specs) == drawn, "and the next one is started when it is needed"
+    with charts.ready():
+        [ahead] = charts._ready
+        ahead.kill()
+        ahead.wait()
+        assert charts.draw(specs) == drawn
+    with charts.ready():
+        [ahead] = charts._ready
+    assert ahead.returncode, "one that nobody needed is ended"

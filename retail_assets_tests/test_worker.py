@@ -98,9 +98,10 @@ def test_large_frames_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker.call(place, frame=LINES)[0] == os.getpid()
 
 
-def test_few_lines_and_other_engines_need_no_worker() -> None:
-    with worker.running(Settings(), 100):
-        assert worker.count() == 0
+def test_few_lines_too_many_and_other_engines_have_no_worker() -> None:
+    for line_count in (100, worker.MOST_LINES + 1):
+        with worker.running(Settings(), line_count):
+            assert worker.count() == 0
     with worker.running(Settings(engine="spark"), MANY_LINES):
         assert worker.count() == 0
 

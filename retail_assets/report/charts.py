@@ -108,11 +108,21 @@ def draw(specs: list[Spec]) -> list[str]:
         ChartError: The engine failed.
     """
     whole = [{"width": _WIDTH, "autosize": {"type": "fit", "contains": "padding"}, "config": _CONFIG, **spec} for spec in specs]
-    engine = _ready.pop() if _ready else _engine()
+    engine = _ready_engine() or _engine()
     drawn, said = engine.communicate(json.dumps(whole))
     if engine.returncode:
         raise ChartError(f"The engine of charts ended with {engine.returncode}: {said.strip()[-500:]}")
     return [_OPENING_TAG.sub(_NEW_OPENING_TAG, svg, count=1) for svg in json.loads(drawn)]
+
+
+def _ready_engine() -> subprocess.Popen[str] | None:
+    """The engine that has started ahead, unless something killed it since."""
+    while _ready:
+        engine = _ready.pop()
+        if engine.poll() is None:
+            return engine
+        engine.communicate()
+    return None
 
 
 def _engine(*arguments: str) -> subprocess.Popen[str]:
