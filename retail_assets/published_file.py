@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from importlib.metadata import version
@@ -41,7 +42,7 @@ from retail_assets.contracts import (
     Table,
 )
 from retail_assets.settings import DBT_PROJECT_DIR, REPOSITORY, Settings
-from retail_assets.warehouse import STORAGE_VERSION, create_statement, sql_text, transaction
+from retail_assets.warehouse import STORAGE_VERSION, another, create_statement, sql_text, transaction
 
 _ROWS_AT_ONCE: Final = 2_000_000
 
@@ -161,34 +162,46 @@ def build(
 ) -> dict[str, int]:
     """Make the file, or bring the copy of the last one up to date; returns the rows of each table."""
     copied = [table for table in tables if table not in (DATA_DICTIONARY, PUBLICATION)]
+    described = [*copied, DATA_DICTIONARY, PUBLICATION]
     _refuse_undeclared_columns(connection, copied)
-    with _attached(connection, file):
+    with _attached(connection, file), ThreadPoolExecutor(1) as beside:
         stated = _stated_hashes(connection)
-        kept = {name for (name,) in connection.execute(_KEPT_TABLES, {"catalog": _CATALOG}).fetchall()}
+        kept = {name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": _CATALOG}).fetchall()}
         by_month = {table.full_name for table in copied if table.full_name in _MADE_BY_MONTH}
+        brought = [table for table in copied if table.full_name in kept & by_month]
+        made_anew = [table for table in copied if table not in brought]
         months = _months_to_copy(connection, by_month, kept)
-        for name in kept - by_month:
-            connection.execute(f"drop table {_CATALOG}.{name}")
-        row_counts: dict[str, int] = {}
-        hashes: dict[str, str] = {}
-        for table in copied:
-            name = table.full_name
-            if name in kept & by_month:
-                hashes[name] = _bring_up_to_date(connection, table, months[name], stated[name])
-            else:
-                _copy(connection, table, months.get(name))
-            row_counts[name] = int(connection.execute(f"select count(*) from {_CATALOG}.{name}").fetchall()[0][0])  # noqa: S608 - our contracts
-        described = [*copied, DATA_DICTIONARY, PUBLICATION]
-        connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
-        connection.register("described", _dictionary(described))
-        connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
-        connection.unregister("described")
-        made_anew = {f"{_CATALOG}.{table.full_name}": table for table in [*copied, DATA_DICTIONARY] if table.full_name not in hashes}
-        found = content_hash.hash_tables(connection, {name: content_hash.hashed_columns(table) for name, table in made_anew.items()})
-        hashes |= {table.full_name: found[name] for name, table in made_anew.items()}
-        connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
-        connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id) | _stated(hashes))
-    return row_counts | {PUBLICATION.full_name: 1, DATA_DICTIONARY.full_name: sum(len(table.columns) for table in described)}
+        # Of large tables, which are cheap to read, those of the warehouse are hashed while they are copied and compressed.
+        large = {table.full_name: content_hash.hashed_columns(table) for table in made_anew if table.full_name in by_month}
+        hashing = beside.submit(_hash_beside, another(connection), large)
+        # One transaction: else each of some 500 comments waits for the disk.
+        with transaction(connection):
+            hashes = _bring_up_to_date(connection, brought, months, stated)
+            for name in kept - by_month:
+                connection.execute(f"drop table {_CATALOG}.{name}")
+            for table in made_anew:
+                _copy(connection, table, months.get(table.full_name))
+            connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
+            connection.register("described", _dictionary(described))
+            connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
+            connection.unregister("described")
+            small = {f"{_CATALOG}.{table.full_name}": table for table in [*made_anew, DATA_DICTIONARY] if table.full_name not in large}
+            found = content_hash.hash_tables(connection, {name: content_hash.hashed_columns(table) for name, table in small.items()})
+            hashes |= {table.full_name: found[name] for name, table in small.items()}
+            row_counts = _row_counts(connection, _CATALOG)
+        connection.execute("checkpoint published")
+        hashes |= hashing.result()
+        with transaction(connection):
+            connection.execute(create_statement(PUBLICATION, _CATALOG, with_key=True))
+            connection.execute(_PUBLICATION_ROW, _provenance(settings, published_at, run_id) | _stated(hashes))
+        connection.execute("checkpoint published")
+    return row_counts | {PUBLICATION.full_name: 1}
+
+
+def _hash_beside(reader: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
+    """Hashes of tables of the warehouse, in another thread through a connection of its own."""
+    with closing(reader):
+        return content_hash.hash_tables(reader, tables)
 
 
 def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -199,13 +212,7 @@ def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(json.loads(hashes))
 
 
-def _hash(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> str:
-    """Hash of the rows of a table of the file that fulfil a condition."""
-    rows = f"(select * from {_CATALOG}.{table.full_name} where {condition})"  # noqa: S608 - names are our contracts
-    return content_hash.hash_table(connection, rows, content_hash.hashed_columns(table))
-
-
-_KEPT_TABLES: Final = "select schema_name || '.' || table_name from duckdb_tables() where database_name = $catalog"
+_TABLE_NAMES: Final = "select schema_name || '.' || table_name from duckdb_tables() where database_name = $catalog"
 
 
 def _months_to_copy(connection: duckdb.DuckDBPyConnection, names: Collection[str], kept: Collection[str]) -> dict[str, list[date]]:
@@ -267,10 +274,7 @@ def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[Non
     # Nobody recovers a file that is being built aside, so its log is never written.
     connection.execute(f"attach {sql_text(str(file))} as {_CATALOG} (recovery_mode 'no_wal_writes', storage_version '{STORAGE_VERSION}')")
     try:
-        # One transaction: else each of some 500 comments waits for the disk.
-        with transaction(connection):
-            yield
-        connection.execute("checkpoint published")
+        yield
     finally:
         connection.execute("detach published")
 
@@ -290,21 +294,47 @@ def _refuse_undeclared_columns(connection: duckdb.DuckDBPyConnection, tables: Se
         raise PublicationRefusedError(f"Not as declared: {', '.join(old)}. Materialize the groups `core` and `marts` again.")
 
 
-def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date], stated_hash: str) -> str:
-    """Replace the rows of some months in a table of the file, and return the hash of the table.
+def _bring_up_to_date(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], months: Mapping[str, Sequence[date]], stated: Mapping[str, str]
+) -> dict[str, str]:
+    """Replace the rows of tables of the file that are others now, and return the hashes of these tables.
 
-    Hashes of rows add up, so those that stay need not be computed again.
+    What was written again is hashed in the file and in the warehouse, and a month in which nothing differs is left as it is. Hashes of rows add up,
+    so those that stay need not be computed again.
     """
-    conditions = [_is_of(table, batch) for batch in _batches(connection, table, months)]
+    compared = {table: condition for table in tables if (condition := _condition(table, months[table.full_name]))}
+    month_hashes = content_hash.hash_months(
+        connection,
+        {
+            _rows(name, condition): (str(table.month_column), content_hash.hashed_columns(table))
+            for table, condition in compared.items()
+            for name in (table.full_name, f"{_CATALOG}.{table.full_name}")
+        },
+    )
+    hashes = {table.full_name: stated[table.full_name] for table in tables}
+    for table, condition in compared.items():
+        name = table.full_name
+        here, there = month_hashes[_rows(name, condition)], month_hashes[_rows(f"{_CATALOG}.{name}", condition)]
+        differing = sorted(month for month in here.keys() | there.keys() if here.get(month) != there.get(month))
+        for month in differing:
+            hashes[name] = content_hash.exchanged(hashes[name], there.get(month, content_hash.OF_NO_ROWS), here.get(month, content_hash.OF_NO_ROWS))
+        for batch in _batches(connection, table, differing) if differing else []:
+            replaced = f"{_is_of(table, batch)} and ({condition})"
+            connection.execute(f"delete from {_CATALOG}.{name} where {replaced}")  # noqa: S608 - names are our contracts
+            _insert(connection, table, replaced)
+    return hashes
+
+
+def _condition(table: Table, months: Sequence[date]) -> str:
+    """What the rows fulfil that may be others than in the file; empty where there are none."""
+    conditions = [_is_of(table, months)] if months else []
     if table.full_name in _CHANGED_ROWS:
-        conditions.append(f"{_CHANGED_ROWS[table.full_name]} and not ({_is_of(table, months)})")
-    found_hash = stated_hash
-    for condition in conditions:
-        going = _hash(connection, table, condition)
-        connection.execute(f"delete from {_CATALOG}.{table.full_name} where {condition}")  # noqa: S608 - names are our contracts
-        _insert(connection, table, condition)
-        found_hash = content_hash.exchanged(found_hash, going, _hash(connection, table, condition))
-    return found_hash
+        conditions.append(_CHANGED_ROWS[table.full_name])
+    return " or ".join(conditions)
+
+
+def _rows(name: str, condition: str) -> str:
+    return f"(select * from {name} where {condition})"  # noqa: S608 - names are our contracts
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None) -> None:
@@ -417,15 +447,17 @@ def _dictionary(tables: Sequence[Table]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=DATA_DICTIONARY.polars_schema, orient="row")
 
 
-def _row_counts(reader: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    names = reader.execute("select schema_name || '.' || table_name from duckdb_tables() order by all").fetchall()
-    return {name: reader.execute(f"select count(*) from {name}").fetchall()[0][0] for (name,) in names}  # noqa: S608
+def _row_counts(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, int]:
+    """The rows of each table of an open file."""
+    names = [name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": catalog}).fetchall()]
+    counts = " union all ".join(f"select '{name}', count(*) from {catalog}.{name}" for name in names)  # noqa: S608 - names are our contracts
+    return dict(connection.execute(counts).fetchall())
 
 
 def verify(file: Path, row_counts: dict[str, int], settings: Settings) -> None:
     """Open the copy as a reader would, and hold it against what was copied and against itself."""
     with closing(duckdb.connect(file, read_only=True, config=settings.duckdb_config)) as reader:
-        if (found := _row_counts(reader)) != row_counts:
+        if (found := _row_counts(reader, file.stem)) != row_counts:
             raise PublicationRefusedError(f"The copy differs from the warehouse: {set(found.items()) ^ set(row_counts.items())}. Publish again.")
         unbalanced = reader.execute(
             """
