@@ -32,6 +32,7 @@ from retail_assets.contracts import (
     MONEY,
     PRODUCT_NAMES,
     PRODUCT_RECOMMENDATIONS,
+    RAW_TRANSACTIONS,
     RETURNS,
     RFM_FEATURES,
     TABLES,
@@ -171,16 +172,20 @@ def build(
         brought = [table for table in copied if table.full_name in kept & by_month]
         made_anew = [table for table in copied if table not in brought]
         months = _months_to_copy(connection, by_month, kept)
-        # Of large tables, which are cheap to read, those of the warehouse are hashed while they are copied and compressed.
+        of_lines = [table for table in made_anew if _MADE_BY_MONTH.get(table.full_name, (None,))[0] in (RAW_TRANSACTIONS, TRANSACTIONS)]
         large = {table.full_name: content_hash.hashed_columns(table) for table in made_anew if table.full_name in by_month}
-        hashing = beside.submit(_hash_beside, another(connection), large)
         # One transaction: else each of some 500 comments waits for the disk.
         with transaction(connection):
             hashes = _bring_up_to_date(connection, brought, months, stated)
             for name in kept - by_month:
                 connection.execute(f"drop table {_CATALOG}.{name}")
+            for table in of_lines:
+                _copy(connection, table, months[table.full_name])
+            # Copying lines keeps every core busy, all that follows hardly more than one: large tables are hashed beside it, as they are in the warehouse.
+            hashing = beside.submit(_hash_beside, another(connection), large)
             for table in made_anew:
-                _copy(connection, table, months.get(table.full_name))
+                if table not in of_lines:
+                    _copy(connection, table, months.get(table.full_name))
             connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
             connection.register("described", _dictionary(described))
             connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract

@@ -18,7 +18,7 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Table
+from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Column, Table
 from retail_assets.errors import ToldError
 
 if TYPE_CHECKING:
@@ -209,11 +209,18 @@ def create_statement(table: Table, catalog: str = "", *, with_key: bool = False)
     """The DDL of a table with its comments, and its key as primary key on request. Made from contracts only, never from what users bring."""
     prefix = f"{catalog}." if catalog else ""
     name = prefix + table.full_name
-    columns = ", ".join(f"{column.name} {column.type}{'' if column.nullable else ' not null'}" for column in table.columns)
+    columns = ", ".join(
+        f"{column.name} {column.type}{_compression(table, column)}{'' if column.nullable else ' not null'}" for column in table.columns
+    )
     columns += f", primary key ({', '.join(table.key)})" if with_key else ""
     comments = [f"comment on table {name} is {sql_text(table.grain)}"]
     comments += [f"comment on column {name}.{column.name} is {sql_text(column.comment)}" for column in table.columns]
     return ";\n".join([f"create schema if not exists {prefix}{table.schema}", f"create table {name} ({columns})", *comments])
+
+
+def _compression(table: Table, column: Column) -> str:
+    """Texts repeat, but for one that is a key by itself: told so, DuckDB tries no other compression, which takes longer than all else of writing them."""
+    return " using compression dictionary" if column.type == "VARCHAR" and table.key != (column.name,) else ""
 
 
 def sql_text(text: str) -> str:
