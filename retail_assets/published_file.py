@@ -344,7 +344,7 @@ def _rows(name: str, condition: str) -> str:
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: Table, months: Sequence[date] | None) -> None:
     """A table or view of the warehouse, as it is declared; where it is made by month, so many months at once as memory holds."""
-    connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table)))
+    connection.execute(create_statement(table, _CATALOG, with_key=has_primary_key(table), with_dictionaries=True))
     conditions = ["true"] if months is None else [_is_of(table, batch) for batch in _batches(connection, table, months)]
     for condition in conditions:
         _insert(connection, table, condition)

@@ -205,12 +205,22 @@ def _carry_over(connection: duckdb.DuckDBPyConnection, table: Table, stored: Map
     connection.execute("drop table carried_over")
 
 
-def create_statement(table: Table, catalog: str = "", *, with_key: bool = False) -> str:
-    """The DDL of a table with its comments, and its key as primary key on request. Made from contracts only, never from what users bring."""
+def create_statement(table: Table, catalog: str = "", *, with_key: bool = False, with_dictionaries: bool = False) -> str:
+    """The DDL of a table with its comments. Made from contracts only, never from what users bring.
+
+    Args:
+        table: The table.
+        catalog: The attached file that it is made in; the warehouse by default.
+        with_key: Its key is a primary key.
+        with_dictionaries: Texts are stored as dictionaries, and no other compression is tried: only in a file of `STORAGE_VERSION`.
+    """
     prefix = f"{catalog}." if catalog else ""
     name = prefix + table.full_name
     columns = ", ".join(
-        f"{column.name} {column.type}{_compression(table, column)}{'' if column.nullable else ' not null'}" for column in table.columns
+        f"{column.name} {column.type}"
+        f"{' using compression dictionary' if with_dictionaries and _repeats(table, column) else ''}"
+        f"{'' if column.nullable else ' not null'}"
+        for column in table.columns
     )
     columns += f", primary key ({', '.join(table.key)})" if with_key else ""
     comments = [f"comment on table {name} is {sql_text(table.grain)}"]
@@ -218,9 +228,9 @@ def create_statement(table: Table, catalog: str = "", *, with_key: bool = False)
     return ";\n".join([f"create schema if not exists {prefix}{table.schema}", f"create table {name} ({columns})", *comments])
 
 
-def _compression(table: Table, column: Column) -> str:
-    """Texts repeat, but for one that is a key by itself: told so, DuckDB tries no other compression, which takes longer than all else of writing them."""
-    return " using compression dictionary" if column.type == "VARCHAR" and table.key != (column.name,) else ""
+def _repeats(table: Table, column: Column) -> bool:
+    """A text, and not the key by itself."""
+    return column.type == "VARCHAR" and table.key != (column.name,)
 
 
 def sql_text(text: str) -> str:
