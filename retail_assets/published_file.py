@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from importlib.metadata import version
@@ -163,36 +163,21 @@ def build(
 ) -> dict[str, int]:
     """Make the file, or bring the copy of the last one up to date; returns the rows of each table."""
     copied = [table for table in tables if table not in (DATA_DICTIONARY, PUBLICATION)]
-    described = [*copied, DATA_DICTIONARY, PUBLICATION]
     _refuse_undeclared_columns(connection, copied)
     with _attached(connection, file), ThreadPoolExecutor(1) as beside:
         stated = _stated_hashes(connection)
         kept = {name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": _CATALOG}).fetchall()}
         by_month = {table.full_name for table in copied if table.full_name in _MADE_BY_MONTH}
         brought = [table for table in copied if table.full_name in kept & by_month]
-        made_anew = [table for table in copied if table not in brought]
         months = _months_to_copy(connection, by_month, kept)
-        of_lines = [table for table in made_anew if _MADE_BY_MONTH.get(table.full_name, (None,))[0] in (RAW_TRANSACTIONS, TRANSACTIONS)]
-        large = {table.full_name: content_hash.hashed_columns(table) for table in made_anew if table.full_name in by_month}
         # One transaction: else each of some 500 comments waits for the disk.
         with transaction(connection):
             hashes = _bring_up_to_date(connection, brought, months, stated)
             for name in kept - by_month:
                 connection.execute(f"drop table {_CATALOG}.{name}")
-            for table in of_lines:
-                _copy(connection, table, months[table.full_name])
-            # Copying lines keeps every core busy, all that follows hardly more than one: large tables are hashed beside it, as they are in the warehouse.
-            hashing = beside.submit(_hash_beside, another(connection), large)
-            for table in made_anew:
-                if table not in of_lines:
-                    _copy(connection, table, months.get(table.full_name))
-            connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
-            connection.register("described", _dictionary(described))
-            connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
-            connection.unregister("described")
-            small = {f"{_CATALOG}.{table.full_name}": table for table in [*made_anew, DATA_DICTIONARY] if table.full_name not in large}
-            found = content_hash.hash_tables(connection, {name: content_hash.hashed_columns(table) for name, table in small.items()})
-            hashes |= {table.full_name: found[name] for name, table in small.items()}
+            hashing = _make_anew(connection, [table for table in copied if table not in brought], months, beside)
+            _describe(connection, [*copied, DATA_DICTIONARY, PUBLICATION])
+            hashes |= _hashes_of_copies(connection, [table for table in copied if table.full_name not in by_month] + [DATA_DICTIONARY])
             row_counts = _row_counts(connection, _CATALOG)
         connection.execute("checkpoint published")
         hashes |= hashing.result()
@@ -203,10 +188,42 @@ def build(
     return row_counts | {PUBLICATION.full_name: 1}
 
 
-def _hash_beside(reader: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
-    """Hashes of tables of the warehouse, in another thread through a connection of its own."""
+def _make_anew(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], months: Mapping[str, Sequence[date]], beside: Executor
+) -> Future[dict[str, str]]:
+    """Copy tables whole. Returns the hashes of those made by month, when they are there: of the rows of the warehouse, whatever became of the copy.
+
+    Copying lines keeps all cores busy, what follows hardly more than one, so that the hashes are computed beside it.
+    """
+    of_lines = [table for table in tables if _MADE_BY_MONTH.get(table.full_name, (None,))[0] in (RAW_TRANSACTIONS, TRANSACTIONS)]
+    for table in of_lines:
+        _copy(connection, table, months[table.full_name])
+    by_month = [table for table in tables if table.full_name in _MADE_BY_MONTH]
+    hashing = beside.submit(_hashes_of_months, another(connection), by_month, months)
+    for table in tables:
+        if table not in of_lines:
+            _copy(connection, table, months.get(table.full_name))
+    return hashing
+
+
+def _hashes_of_months(reader: duckdb.DuckDBPyConnection, tables: Sequence[Table], months: Mapping[str, Sequence[date]]) -> dict[str, str]:
+    """Hashes of some months of tables of the warehouse, through a connection of their own that is closed then."""
+    rows = {table.full_name: _rows(table.full_name, _is_of(table, months[table.full_name])) for table in tables}
     with closing(reader):
-        return content_hash.hash_tables(reader, tables)
+        found = content_hash.hash_tables(reader, {rows[table.full_name]: content_hash.hashed_columns(table) for table in tables})
+    return {name: found[relation] for name, relation in rows.items()}
+
+
+def _hashes_of_copies(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> dict[str, str]:
+    """Hashes of tables of the file: small ones, or views that cost more to ask again."""
+    found = content_hash.hash_tables(connection, {f"{_CATALOG}.{table.full_name}": content_hash.hashed_columns(table) for table in tables})
+    return {table.full_name: found[f"{_CATALOG}.{table.full_name}"] for table in tables}
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> None:
+    described = _dictionary(tables)  # noqa: F841 - DuckDB finds the frame by its name
+    connection.execute(create_statement(DATA_DICTIONARY, _CATALOG))
+    connection.execute(f"insert into {_CATALOG}.{DATA_DICTIONARY.full_name} by name select * from described")  # noqa: S608 - our contract
 
 
 def _stated_hashes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -18,7 +18,17 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, FORMAT, IRREPLACEABLE_TABLES, TABLES, UNPUBLISHED_MONTHS, WAREHOUSE_FORMAT, Column, Table
+from retail_assets.contracts import (
+    BUILT_MONTHS,
+    BUILT_TABLES,
+    FORMAT,
+    IRREPLACEABLE_TABLES,
+    TABLES,
+    UNPUBLISHED_MONTHS,
+    WAREHOUSE_FORMAT,
+    Column,
+    Table,
+)
 from retail_assets.errors import ToldError
 
 if TYPE_CHECKING:

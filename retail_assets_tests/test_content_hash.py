@@ -99,6 +99,19 @@ def test_hashes_of_parts_add_up_to_that_of_the_whole(one: list[Row], other: list
     assert [int(whole[at : at + 16], 16) for at in (0, 16)] == [sum(int(part[at : at + 16], 16) for part in parts) % 2**64 for at in (0, 16)]
 
 
+def test_the_hash_of_a_month_is_that_of_its_rows() -> None:
+    january, february = date(2011, 1, 1), date(2011, 2, 1)
+    columns = [("month", "DATE"), ("note", "VARCHAR")]
+    with duckdb.connect() as connection:
+        connection.execute("create table t (month date, note varchar)")
+        connection.execute("create table nothing as from t")
+        connection.executemany("insert into t values (?, ?)", [(january, "a"), (february, "b"), (january, None)])
+        found = content_hash.hash_months(connection, {"t": ("month", columns), "nothing": ("month", columns)})
+        by_hand = {month: content_hash.hash_table(connection, f"(from t where month = date '{month}')", columns) for month in (january, february)}
+    assert found == {"t": by_hand, "nothing": {}}
+    assert content_hash.exchanged(by_hand[january], by_hand[january], content_hash.OF_NO_ROWS) == content_hash.OF_NO_ROWS
+
+
 @pytest.mark.parametrize("at", range(len(COLUMNS)), ids=lambda at: COLUMNS[at][0])
 def test_a_change_of_any_cell_changes_the_hash(at: int) -> None:
     changed = tuple(other if number == at else value for number, (value, other) in enumerate(zip(ROW, OTHER, strict=True)))

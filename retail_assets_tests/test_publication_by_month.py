@@ -184,6 +184,18 @@ def test_only_the_months_that_changed_are_copied(connection: duckdb.DuckDBPyConn
     assert set(map(tuple, copied.values())) == {(MARCH,)}
 
 
+def test_a_month_that_was_built_again_to_the_same_rows_stays_where_it_is(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    publish(connection, settings, 0)
+    write(connection, JANUARY, sold=[("1/A", 9), ("2/B", 4)])
+    write(connection, FEBRUARY, sold=[("3/A", 5)])
+    path = publish(connection, settings, 1)
+    with duckdb.connect(path, read_only=True) as reader:
+        for table in ("core.transactions", "marts.fct_sales"):
+            months = reader.execute(f"select invoice_month from {table} group by all order by max(rowid)").fetchall()
+            assert months == [(DECEMBER,), (FEBRUARY,), (JANUARY,)], "what is replaced comes last"
+    assert_equal_to_one_made_anew(connection, settings, path, 2)
+
+
 def test_where_most_lines_are_of_changed_months_the_file_is_made_anew(
     connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
