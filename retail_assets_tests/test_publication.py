@@ -117,9 +117,9 @@ def test_texts_that_repeat_are_stored_as_dictionaries(connection: duckdb.DuckDBP
     append(connection, RAW_TRANSACTIONS, pl.concat([row(RAW_TRANSACTIONS, {"amount": "0", "line_no": number}) for number in numbers]))
     publish(connection, settings)
     stored = "select column_name, compression from pragma_storage_info('core.transactions') where segment_type = 'VARCHAR'"
-    compressions = dict(query(settings, stored))
-    assert compressions["customer_id"] == "Dictionary"
-    assert compressions["transaction_id"] == "FSST", "a key is left to DuckDB"
+    found = query(settings, stored)
+    assert ("customer_id", "Dictionary") in found
+    assert ("transaction_id", "FSST") in found, "a key is left to DuckDB"
 
 
 def test_the_settings_of_the_file_can_be_read_back_and_its_files_are_hashed(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
