@@ -182,9 +182,10 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
                 _carry_over(connection, table, stored[table.full_name], path)
             else:
                 connection.execute(f"drop table {table.full_name}")
-                connection.execute(create_statement(table, with_dictionaries=True))
+                connection.execute(create_statement(table))
         for table in missing:
-            connection.execute(create_statement(table, with_dictionaries=True))
+            # A file that was there before may have another storage version, which refuses dictionaries.
+            connection.execute(create_statement(table, with_dictionaries=not stored))
         for table in changed:
             connection.execute(f"delete from {BUILT_MONTHS.full_name} where table_name = ?", [table.full_name])  # noqa: S608 - our contract
         connection.execute(f"delete from {WAREHOUSE_FORMAT.full_name}")  # noqa: S608 - our contract
@@ -210,7 +211,7 @@ def _carry_over(connection: duckdb.DuckDBPyConnection, table: Table, stored: Map
         )
     connection.execute(f"create temporary table carried_over as select * from {table.full_name}")  # noqa: S608 - names are our contracts
     connection.execute(f"drop table {table.full_name}")
-    connection.execute(create_statement(table, with_dictionaries=True))
+    connection.execute(create_statement(table))
     connection.execute(f"insert into {table.full_name} by name select * from carried_over")  # noqa: S608 - names are our contracts
     connection.execute("drop table carried_over")
 

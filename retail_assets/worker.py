@@ -41,7 +41,7 @@ _LARGEST_BYTES: Final = 64 * 2**20
 _MOST: Final = 4
 """Each takes some 200 MB, and the steps of a run go on one after another."""
 
-_FEWEST_LINES: Final = 20_000
+_FEWEST_LINES: Final = 10_000
 """Fewer are worked on sooner than a worker has loaded."""
 
 _AT_ONCE: Final = 2
