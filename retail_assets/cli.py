@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from retail_assets import months as m
 from retail_assets import remedies
-from retail_assets.processes import collect_seldom
+from retail_assets.processes import collect_seldom, leaving_at_once
 from retail_assets.settings import Settings, SettingsError
 from retail_assets.terminal import one_line, printable
 
@@ -29,9 +29,15 @@ _DONE, _ATTENTION, _USAGE = 0, 1, 2
 _SAMPLE_LINES, _SAMPLE_MONTHS = 50_000, 13
 
 
+def program() -> None:
+    """The program: run the command of the command line, and leave."""
+    collect_seldom()
+    leave = leaving_at_once()
+    leave(main())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    collect_seldom()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -365,4 +371,4 @@ def _say(*lines: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -315,3 +315,31 @@ def test_a_sample_whose_writing_was_cut_off_is_completed(tmp_path: Path, monkeyp
     cli._land_sample_if_empty(Settings(home=tmp_path))
     assert {path.name: path.read_bytes() for path in landing.iterdir()} == whole
     assert [path.name for path in tmp_path.iterdir()] == ["landing"]
+
+
+LEAVES = """
+import atexit, sys
+from retail_assets.processes import leaving_at_once
+leave = leaving_at_once()
+class Kept:
+    def __del__(self):
+        print("taken apart")
+kept = Kept()
+atexit.register(print, "the last to be done")
+print("done")
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("leave(3)", 3, ["done", "the last to be done"]),
+        ("leave(0)", 0, ["done", "the last to be done"]),
+        ("raise OSError", 1, ["done", "the last to be done", "taken apart"]),
+    ],
+)
+def test_a_process_that_leaves_at_once_does_what_is_to_be_done_at_the_end(end: str, code: int, said: list[str]) -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVES.format(end=end)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.split("\n")[:-1]) == (code, said)
+    assert ("OSError" in ended.stderr) == (end == "raise OSError")
