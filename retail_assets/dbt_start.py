@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from retail_assets.processes import collect_seldom, loaded_aside
-from retail_assets.settings import DBT_PROJECT_DIR, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from retail_assets.settings import Settings
 
 WARM_DBT: Final = "RETAIL_WARM_DBT"
 """The environment variable that names the socket at which a warm dbt waits."""
@@ -71,6 +72,8 @@ def _dbt(arguments: list[str], manifest: object = None) -> int:
 @contextmanager
 def warm(settings: Settings) -> Iterator[None]:
     """A dbt that loads itself and reads the project while the block goes on, for the first `retail-dbt build` inside it."""
+    from retail_assets.settings import DBT_PROJECT_DIR  # noqa: PLC0415 - `retail-dbt` itself needs none of it
+
     project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
     places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
     address = socket_path(settings)
