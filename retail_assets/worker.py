@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ _LOADED_AHEAD: Final = (
 
 
 class _WorkerGoneError(Exception):
-    """The process of the worker has ended before it answered."""
+    """The worker has not done what it was asked, or could not say what came out."""
 
 
 class _Worker:
@@ -99,19 +100,25 @@ class _Worker:
         return answer
 
     def _receive(self) -> None:
-        with suppress(EOFError, OSError):
+        # Until the end of the pipe, or an error that cannot be read here: whoever waits does it himself.
+        with suppress(Exception):
             while True:
-                number, result, error = self._connection.recv()
+                number, is_done, result, error = self._connection.recv()
                 answer = self._waiting.pop(number)
-                answer.set_result(result) if error is None else answer.set_exception(error)
+                if not is_done:
+                    answer.set_exception(_WorkerGoneError())
+                elif error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(result)
         with self._lock:
             self._connection.close()
             for answer in self._waiting.values():
                 answer.set_exception(_WorkerGoneError())
 
     def load(self) -> int:
-        """Calls that it has not answered."""
-        return len(self._waiting)
+        """Calls that it has not answered; more than any has where it is gone."""
+        return sys.maxsize if self._connection.closed else len(self._waiting)
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
@@ -176,7 +183,10 @@ def _serve(connection: Connection) -> None:
             raised.add_note(f"In the worker:\n{traceback.format_exc()}")
             error = raised
         with sending, suppress(OSError):
-            connection.send((number, result, error))
+            try:
+                connection.send((number, True, result, error))
+            except (pickle.PicklingError, TypeError, AttributeError):
+                connection.send((number, False, None, None))
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         while True:

@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +35,27 @@ def place(frame: pl.DataFrame) -> tuple[int, int]:
 def fails() -> None:
     """Raises an error that carries more than its text."""
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "not a letter")
+
+
+def gives_what_cannot_be_sent() -> Callable[[], int]:
+    """A function that nobody can import."""
+
+    def here() -> int:
+        return os.getpid()
+
+    return here
+
+
+class TwoPartError(Exception):
+    """An error that cannot be made again from its text, which is how errors are sent."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} in {where}")
+
+
+def fails_in_two_parts() -> None:
+    """Raises an error that can be sent, and cannot be read."""
+    raise TwoPartError("fault", "test")
 
 
 def ends_its_process_once(mark: Path) -> int:
@@ -83,6 +104,15 @@ def test_an_error_comes_back_as_it_was_raised() -> None:
         worker.call(fails)
     assert any("in fails" in note for note in raised.value.__notes__)
     assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
+
+
+@pytest.mark.usefixtures("_workers")
+def test_what_cannot_be_sent_or_read_is_done_here() -> None:
+    assert worker.call(gives_what_cannot_be_sent)() == os.getpid()
+    assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
+    with pytest.raises(TwoPartError, match="fault in test"):
+        worker.call(fails_in_two_parts)
+    assert worker.call(place, LINES)[1] == LINES.height
 
 
 @pytest.mark.usefixtures("_workers")
