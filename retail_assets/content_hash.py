@@ -54,13 +54,8 @@ def hashed_columns(table: Table) -> list[tuple[str, str]]:
     return [(column.name, column.type) for column in table.columns if not column.is_volatile]
 
 
-def hash_table(connection: duckdb.DuckDBPyConnection, table_name: str, columns: Sequence[tuple[str, str]]) -> str:
-    """The hash of a table: 32 hexadecimal digits, zeros where it has no row."""
-    return str(connection.execute(table_query(table_name, columns)).fetchall()[0][0])
-
-
 def hash_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
-    """The hashes of several tables by name, asked at once: small tables leave cores idle one by one."""
+    """The hashes of several tables by name: 32 hexadecimal digits each, zeros where there is no row. Small tables leave cores idle one by one."""
     queries = [f"select {number}, * from ({table_query(name, columns)})" for number, (name, columns) in enumerate(tables.items())]  # noqa: S608
     found = dict(connection.execute(" union all ".join(queries)).fetchall()) if queries else {}
     return {name: str(found[number]) for number, name in enumerate(tables)}

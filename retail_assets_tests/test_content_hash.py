@@ -36,12 +36,17 @@ ROW: Row = ("WHITE HEART", 6, Decimal("2.5500"), 0.1 + 0.2, date(2011, 1, 4), da
 OTHER: Row = (None, None, None, None, None, None, None, None)
 
 
+def hash_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[tuple[str, str]]) -> str:
+    """The hash of a table, or of a query in brackets, by itself."""
+    return content_hash.hash_tables(connection, {name: columns})[name]
+
+
 def hash_of(rows: Sequence[Row]) -> str:
     with duckdb.connect() as connection:
         connection.execute(f"create table t ({', '.join(f'{name} {data_type}' for name, data_type in COLUMNS)})")
         if rows:
             connection.executemany(f"insert into t values ({', '.join('?' * len(COLUMNS))})", rows)
-        return content_hash.hash_table(connection, "t", COLUMNS)
+        return hash_table(connection, "t", COLUMNS)
 
 
 def by_hand(rows: Sequence[Row]) -> str:
@@ -70,7 +75,7 @@ def test_the_sql_of_the_docs_gives_the_same() -> None:
     [sql] = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     with duckdb.connect() as connection:
         connection.execute("create table example as select * from (values ('a', 1), ('b', 2)) as _(table_name, row_count)")
-        expected = content_hash.hash_table(connection, "example", [("table_name", "VARCHAR"), ("row_count", "INTEGER")])
+        expected = hash_table(connection, "example", [("table_name", "VARCHAR"), ("row_count", "INTEGER")])
         assert connection.execute(sql).fetchall() == [(expected,)]
 
 
@@ -107,7 +112,7 @@ def test_the_hash_of_a_month_is_that_of_its_rows() -> None:
         connection.execute("create table nothing as from t")
         connection.executemany("insert into t values (?, ?)", [(january, "a"), (february, "b"), (january, None)])
         found = content_hash.hash_months(connection, {"t": ("month", columns), "nothing": ("month", columns)})
-        by_hand = {month: content_hash.hash_table(connection, f"(from t where month = date '{month}')", columns) for month in (january, february)}
+        by_hand = {month: hash_table(connection, f"(from t where month = date '{month}')", columns) for month in (january, february)}
     assert found == {"t": by_hand, "nothing": {}}
     assert content_hash.exchanged(by_hand[january], by_hand[january], content_hash.OF_NO_ROWS) == content_hash.OF_NO_ROWS
 
@@ -127,7 +132,7 @@ def test_texts_do_not_run_into_each_other() -> None:
         for pair in pairs:
             connection.execute("delete from t")
             connection.execute("insert into t values (?, ?)", pair)
-            hashes.add(content_hash.hash_table(connection, "t", columns))
+            hashes.add(hash_table(connection, "t", columns))
     assert len(hashes) == len(pairs)
 
 
@@ -151,7 +156,7 @@ def file(tmp_path: Path) -> Path:
         for position, column in enumerate(NOTES.columns, start=1):
             row = ["marts", "notes", "x", column.name, position, column.type, False, False, True, None, "x"]
             connection.execute(f"insert into {DATA_DICTIONARY.full_name} values ({', '.join('?' * len(row))})", row)
-        hashes = {"marts.notes": content_hash.hash_table(connection, "marts.notes", content_hash.hashed_columns(NOTES))}
+        hashes = {"marts.notes": hash_table(connection, "marts.notes", content_hash.hashed_columns(NOTES))}
         connection.execute("create table marts.publication as select ? as content_hashes", [content_hash.as_json(hashes)])
     return path
 
