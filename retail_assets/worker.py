@@ -19,14 +19,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import polars as pl
 
-from retail_assets.processes import collect_seldom, loaded_aside
+from retail_assets.processes import collect_seldom, copies, loaded_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from retail_assets.settings import Settings
 
@@ -48,11 +48,7 @@ _FEWEST_LINES: Final = 10_000
 _AT_ONCE: Final = 2
 """Calls that a worker answers at once, so that a short one need not wait for a long one."""
 
-_LOADED_AHEAD: Final = (
-    "retail_assets.lib.baskets",
-    "retail_assets.lib.segments",
-    "retail_assets.lib.charts.rules",
-    "retail_assets.lib.charts.segments",
+_LOADED_ONCE: Final = (
     "scipy.sparse",
     "scipy.special",
     "sklearn.cluster",
@@ -62,7 +58,15 @@ _LOADED_AHEAD: Final = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
-"""What takes seconds to load, and is loaded while the first steps of a run go on."""
+"""What takes a second to load. The first worker loads it while the first steps of a run go on, and the others are copies of it."""
+
+_LOADED_BY_EACH: Final = (
+    "retail_assets.lib.baskets",
+    "retail_assets.lib.segments",
+    "retail_assets.lib.charts.rules",
+    "retail_assets.lib.charts.segments",
+)
+"""What is of polars, whose threads no copy would have; a tenth of a second."""
 
 
 class _WorkerGoneError(Exception):
@@ -72,15 +76,8 @@ class _WorkerGoneError(Exception):
 class _Worker:
     """The side of the run: sends calls, and hands the answers out as they come."""
 
-    def __init__(self) -> None:
-        self._connection, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "retail_assets.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Any]] = {}
         self._lock = threading.Lock()
@@ -120,11 +117,6 @@ class _Worker:
         """Calls that it has not answered; more than any has where it is gone."""
         return sys.maxsize if self._connection.closed else len(self._waiting)
 
-    def end(self) -> None:
-        """End the process, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
-
 
 _running: list[_Worker] = []
 
@@ -132,13 +124,31 @@ _running: list[_Worker] = []
 @contextmanager
 def running(settings: Settings, line_count: int) -> Iterator[None]:
     """Workers for the calls inside the block, one per core, where the landed lines are worth them. Another engine has workers of its own."""
-    if settings.engine == "duckdb" and _FEWEST_LINES <= line_count <= MOST_LINES:
-        _running.extend(_Worker() for _ in range(min(os.cpu_count() or 1, _MOST)))
+    if settings.engine != "duckdb" or not _FEWEST_LINES <= line_count <= MOST_LINES:
+        yield
+        return
+    # Elsewhere, a copy of a process that has loaded such libraries may not work.
+    worker_count = min(os.cpu_count() or 1, _MOST) if sys.platform == "linux" else 1
+    ours, theirs = zip(*(Pipe() for _ in range(worker_count)), strict=True)
+    descriptors = [connection.fileno() for connection in theirs]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "retail_assets.worker", *map(str, descriptors)],
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # A group of their own: Ctrl-C means the run, which ends them all, whatever they are doing.
+        process_group=0,
+    )
+    for connection in theirs:
+        connection.close()
+    _running.extend(map(_Worker, ours))
     try:
         yield
     finally:
-        while _running:
-            _running.pop().end()
+        _running.clear()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def count() -> int:
@@ -167,12 +177,9 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return begin(function, *args, **kwargs)()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection) -> NoReturn:
     """The side of the worker: answer calls until the run is gone."""
-    # Whoever presses Ctrl-C means the run, which ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    collect_seldom()
-    loaded_aside(lambda: [importlib.import_module(name) for name in _LOADED_AHEAD])
+    _load(_LOADED_BY_EACH)
     sending = threading.Lock()
 
     def answer(number: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -197,5 +204,23 @@ def _serve(connection: Connection) -> None:
             threads.submit(answer, *call)
 
 
+def _load(modules: Iterable[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
+
+
+def _main() -> NoReturn:
+    """The first worker: loads what all of them need, and makes the others."""
+    collect_seldom()
+    loaded_aside(lambda: _load(_LOADED_ONCE))
+    connections = [Connection(int(descriptor)) for descriptor in sys.argv[1:]]
+    mine = connections[copies(len(connections) - 1)]
+    for other in connections:
+        # One that stays open here would hide from the run that its worker is gone.
+        if other is not mine:
+            other.close()
+    _serve(mine)
+
+
 if __name__ == "__main__":
-    _serve(Connection(int(sys.argv[1])))
+    _main()
