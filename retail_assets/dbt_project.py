@@ -11,6 +11,9 @@ from retail_assets.settings import DBT_PROJECT_DIR
 
 DBT_PROJECT = DbtProject(project_dir=DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR)
 
+PARTIAL_PARSE = "partial_parse.msgpack"
+"""What dbt saves beside its manifest, to begin with it when it reads the project again."""
+
 _SOURCE_FOLDERS = ("models", "seeds", "macros", "tests")
 
 
@@ -39,7 +42,7 @@ def current_manifest() -> Path:
         # Aside, and put in place by a rename: half a manifest from a killed parse would look current for ever.
         with tempfile.TemporaryDirectory(dir=manifest.parent, prefix="parse-") as folder:
             dbt_resource().cli(["parse", "--quiet"], target_path=Path(folder)).wait()
-            for name in ("partial_parse.msgpack", manifest.name):
+            for name in (PARTIAL_PARSE, manifest.name):
                 (Path(folder) / name).replace(manifest.with_name(name))
     return manifest
 

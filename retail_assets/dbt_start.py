@@ -72,7 +72,8 @@ def _dbt(arguments: list[str], manifest: object = None) -> int:
 @contextmanager
 def warm(settings: Settings) -> Iterator[None]:
     """A dbt that loads itself and reads the project while the block goes on, for the first `retail-dbt build` inside it."""
-    from retail_assets.settings import DBT_PROJECT_DIR  # noqa: PLC0415 - `retail-dbt` itself needs none of it
+    from retail_assets.dbt_project import PARTIAL_PARSE, current_manifest  # noqa: PLC0415 - `retail-dbt` itself needs none of it
+    from retail_assets.settings import DBT_PROJECT_DIR  # noqa: PLC0415
 
     project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
     places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
@@ -83,7 +84,7 @@ def warm(settings: Settings) -> Iterator[None]:
         return
     with listener:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno())],
+            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno()), current_manifest().with_name(PARTIAL_PARSE)],
             env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
             pass_fds=[listener.fileno()],
             # Its end tells the one who waits that this process is gone, however it went.
@@ -141,10 +142,10 @@ def _hand_on(address: str, arguments: list[str]) -> int | None:
         return None
 
 
-def _wait(listener: socket.socket) -> int:
+def _wait(listener: socket.socket, saved_project: Path) -> int:
     """Load dbt and the project, then take one command."""
     collect_seldom()
-    manifest = loaded_aside(_read_project)
+    manifest = loaded_aside(lambda: _read_project(saved_project))
     ready, _, _ = select.select([listener, sys.stdin], [], [])
     if listener not in ready:
         return 0
@@ -166,11 +167,21 @@ def _wait(listener: socket.socket) -> int:
     return code
 
 
-def _read_project() -> object:
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+def _read_project(saved: Path) -> object:
+    """The manifest that dbt saved when it last read the project, which was after the last change of a file.
 
-    # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
-    return dbtRunner().invoke(["--quiet", "parse"]).result
+    dbt itself would read all files again in a new home, whose warehouse the profile names, and look for changes in all of them in an old one.
+    """
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+    from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
+
+    try:
+        manifest = Manifest.from_msgpack(saved.read_bytes())
+        manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001 - another version of dbt may have saved it in another way
+        # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
+        return dbtRunner().invoke(["--quiet", "parse"]).result
+    return manifest
 
 
 def _end_with_either(connection: socket.socket) -> None:
@@ -180,4 +191,4 @@ def _end_with_either(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_wait(socket.socket(fileno=int(sys.argv[1]))))
+    sys.exit(_wait(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))

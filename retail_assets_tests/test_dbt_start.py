@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from retail_assets.dbt_project import DBT_PROJECT, dbt_resource
+from retail_assets import dbt_project
+from retail_assets.dbt_project import DBT_PROJECT, PARTIAL_PARSE, dbt_resource
 from retail_assets.dbt_start import WARM_DBT, socket_path, target_path, warm
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse
@@ -62,6 +63,23 @@ def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(settings: Settings) 
     done = [[line.split("  ")[-1] for line in run.stdout.splitlines() if "Done. PASS=" in line] for run in (handed_on, by_itself)]
     assert len(done[0]) == 1
     assert done[0] == done[1]
+
+
+def test_a_warm_dbt_goes_by_what_was_saved_of_the_project(settings: Settings) -> None:
+    with warm(settings):
+        assert dbt(settings, *BUILD).returncode == 0
+    assert not (target_path(settings) / PARTIAL_PARSE).exists(), "dbt saves what it reads from the files"
+
+
+def test_a_warm_dbt_reads_the_project_where_what_was_saved_cannot_be_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / PARTIAL_PARSE).write_bytes(b"of another version")
+    monkeypatch.setattr(dbt_project, "current_manifest", lambda: tmp_path / "manifest.json")
+    with warm(settings):
+        handed_on = dbt(settings, *BUILD)
+    assert (handed_on.stdout.splitlines()[-1], handed_on.returncode) == (NOT_LOADED, 0)
+    assert (target_path(settings) / PARTIAL_PARSE).exists()
 
 
 def test_the_socket_of_a_killed_run_is_no_hindrance_and_none_is_left(settings: Settings) -> None:
