@@ -141,14 +141,11 @@ def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> N
         }
         for result in results
     ]
-    frame = pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema)
-    connection.register("new_results", frame)
+    keys = [" ".join(str(row[name]) for name in CHECK_RESULTS.key if row[name]) for row in rows]
     connection.execute(
-        "delete from quality.check_results as kept using new_results where kept.table_name = new_results.table_name "
-        "and kept.check_name = new_results.check_name and kept.invoice_month is not distinct from new_results.invoice_month"
+        "delete from quality.check_results where list_contains($keys, concat_ws(' ', table_name, check_name, invoice_month))", {"keys": keys}
     )
-    connection.unregister("new_results")
-    append(connection, CHECK_RESULTS, frame)
+    append(connection, CHECK_RESULTS, pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema))
 
 
 def blocking_failures(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:

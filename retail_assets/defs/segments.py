@@ -195,7 +195,7 @@ def segment_model(connection: duckdb.DuckDBPyConnection, month: date, settings: 
         units=_units(settings),
     )
     candidates = _empty(SEGMENT_CANDIDATES) if kept else with_snapshot_month(model.candidates, SEGMENT_CANDIDATES, month)
-    stored_model = segments.model_frame(model).with_columns(pl.lit(fitted_month).alias("fitted_month"))
+    stored_model = worker.call(segments.model_frame, model).with_columns(pl.lit(fitted_month).alias("fitted_month"))
     return {
         SEGMENT_MODEL: with_snapshot_month(stored_model, SEGMENT_MODEL, month),
         SEGMENT_CANDIDATES: candidates,
