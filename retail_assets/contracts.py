@@ -654,7 +654,7 @@ BUILT_MONTHS = Table(
         _invoice_month(),
         Column("files_hash", "VARCHAR", "Changes when other file contents count for the month or one before it."),
         Column("settings_hash", "VARCHAR", "Changes when a setting or a seed changes that tables are built from."),
-        Column("code_version", "VARCHAR", "Version of retail_assets."),
+        Column("code_version", "VARCHAR", "Version of retail_assets, and six digits that change with the modules that compute."),
     ),
 )
 
@@ -694,6 +694,7 @@ LAST_PUBLICATION = Table(
         Column("duckdb_version", "VARCHAR", "Version of DuckDB that wrote the file."),
         Column("size_bytes", "BIGINT", "Size of the file."),
         Column("modified_ns", "BIGINT", "When the file was last written to, in nanoseconds since 1970: a client that wrote to it changed this."),
+        Column("landed_files_hash", "VARCHAR", "Changes when a file lands, is refused or is taken away: SHA-256 of what raw.landed_files said."),
     ),
 )
 

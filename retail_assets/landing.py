@@ -1,14 +1,14 @@
 """Which files count: what lies in the landing folder against what was landed before, by name and content.
 
-A content counts once, under the first name it came with. New content under a name replaces the old one. A file that was taken away after it landed
-still counts: emptying the folder is housekeeping, not a correction. How a file is read stands in `lib/landed.py`.
+A content counts once, under the first name it came with. New content under a name replaces the old one, once it could be read. A file that was taken
+away after it landed still counts: emptying the folder is housekeeping, not a correction. How a file is read stands in `lib/landed.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -74,22 +74,18 @@ def land(
         lines: Where lines are kept; by default in the warehouse.
     """
     kept = lines or WarehouseLines(connection)
-    before = _known_files(connection)
-    current = decide(before, kept.find(landing_dir, seen_at))
+    before, found = _known_files(connection), kept.find(landing_dir, seen_at)
     had_lines = {file.file_id for file in before if file.status == "landed"}
-    wanted = {file.file_id: file for file in current if file.status == "landed" and file.file_id not in had_lines}
+    wanted = {file.file_id: file for file in decide(before, found) if file.status == "landed" and file.file_id not in had_lines}
     with transaction(connection):
-        outcomes = {file.file_id: file for file in kept.read(landing_dir, list(wanted.values()), date_order)}
-        after = tuple(
-            replace(outcomes[file.file_id], file_name=file.file_name, status=_status(file, outcomes)) if file.file_id in outcomes else file
-            for file in current
-        )
+        read_files = list(kept.read(landing_dir, list(wanted.values()), date_order))
+        after = _with_outcomes(decide(before, found, {file.file_id for file in read_files if file.status == "refused"}), before, read_files)
         kept.forget(had_lines - {file.file_id for file in after if file.status == "landed"})
         connection.execute(f"delete from {LANDED_FILES.full_name}")  # noqa: S608 - names are our contracts
         append(connection, LANDED_FILES, _frame(after))
         touched = _touched(before, after)
         kept.count_product_names(touched)
-        report = LandingReport(after, touched, tuple(file.file_name for file in outcomes.values()))
+        report = LandingReport(after, touched, tuple(file.file_name for file in read_files))
         _clear_months_outside(connection, report.months, kept)
     return report
 
@@ -163,26 +159,41 @@ def fingerprint(landing_dir: Path) -> str:
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16] if seen else ""
 
 
-def decide(known: Iterable[LandedFile], found: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
+def decide(known: Iterable[LandedFile], found: Iterable[LandedFile], unreadable: Collection[str] = ()) -> tuple[LandedFile, ...]:
     """Which contents count, from what was known and what lies in the folder now: every file with its new status, in the order of names.
 
-    A refused file is tried again while it lies in the folder, because a setting may make it readable, and is forgotten once it is taken away.
+    A file whose content cannot be read replaces nothing: what landed under its name before still counts. It is tried again while it lies in the
+    folder, because a setting may make it readable, and is forgotten once it is taken away.
+
+    Args:
+        known: The rows of `raw.landed_files`.
+        found: What lies in the folder now.
+        unreadable: The contents of these that turned out to be unreadable.
     """
     by_key = {(file.file_name, file.file_id): file for file in known}
     current_id = {file.file_name: file.file_id for file in by_key.values() if file.status not in ("superseded", "refused")}
+    refused = set()
     for file in found:
         key = file.file_name, file.file_id
         earlier = by_key.get(key, file)
         by_key[key] = replace(file, landed_at=earlier.landed_at) if earlier.status == "refused" else earlier
-        current_id[file.file_name] = file.file_id
+        if file.file_id in unreadable:
+            refused.add(key)
+        else:
+            current_id[file.file_name] = file.file_id
     owners: dict[str, str] = {}
     for file in sorted(by_key.values(), key=lambda file: (file.landed_at, file.file_name)):
         if current_id.get(file.file_name) == file.file_id:
             owners.setdefault(file.file_id, file.file_name)
-    return tuple(
-        replace(file, status=_decide_status(file, current_id, owners))
-        for file in sorted(by_key.values(), key=lambda file: (file.file_name, file.landed_at))
-    )
+
+    def status(file: LandedFile) -> str:
+        if (file.file_name, file.file_id) in refused:
+            return "refused"
+        if current_id.get(file.file_name) != file.file_id:
+            return "superseded"
+        return "landed" if owners[file.file_id] == file.file_name else "duplicate"
+
+    return tuple(replace(file, status=status(file)) for file in sorted(by_key.values(), key=lambda file: (file.file_name, file.landed_at)))
 
 
 def write_months(path: Path, months: Iterable[date]) -> None:
@@ -203,14 +214,20 @@ def paths(landing_dir: Path) -> list[Path]:
     )
 
 
-def _decide_status(file: LandedFile, current_id: dict[str, str], owners: dict[str, str]) -> str:
-    if current_id.get(file.file_name) != file.file_id:
-        return "superseded"
-    return "landed" if owners[file.file_id] == file.file_name else "duplicate"
+def _with_outcomes(decided: Sequence[LandedFile], before: Iterable[LandedFile], read_files: Iterable[LandedFile]) -> tuple[LandedFile, ...]:
+    """The files with what is known of their contents: from reading them now, or when they landed under whichever name."""
+    contents = {file.file_id: file for file in before if file.line_count} | {file.file_id: file for file in read_files}
+    keeps_lines = {file.file_name for file in decided if file.status in ("landed", "duplicate")}
 
+    def complete(file: LandedFile) -> LandedFile:
+        if file.file_id not in contents:
+            return file
+        told = replace(contents[file.file_id], file_name=file.file_name, landed_at=file.landed_at, status=file.status)
+        if told.status == "refused" and told.file_name in keeps_lines:
+            return replace(told, reason=f"{told.reason} What landed under this name before still counts.")
+        return told
 
-def _status(file: LandedFile, outcomes: dict[str, LandedFile]) -> str:
-    return "refused" if outcomes[file.file_id].status == "refused" else file.status
+    return tuple(complete(file) for file in decided)
 
 
 def _known_files(connection: duckdb.DuckDBPyConnection) -> list[LandedFile]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from retail_assets import landing, provenance, publication, remedies, run_lock, worker
+from retail_assets import landing, landing_checks, provenance, publication, remedies, run_lock, worker
 from retail_assets.dbt_start import remove_socket, warm
 from retail_assets.engines import engine_of
 from retail_assets.landing import LandingReport
@@ -33,7 +33,7 @@ _OUR_RUN = {"retail/command": "yes"}
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What a landing found, the months it leaves to refresh, and whether the published file is what follows from the landed files."""
+    """What a landing found, the months it leaves to refresh, and whether the last publication is what follows from it (`publication.is_current`)."""
 
     report: LandingReport
     pending: list[date]
@@ -44,8 +44,9 @@ def land(settings: Settings) -> Arrivals:
     """Bring the landing up to date and note which months exist: a run cannot name a month that is no partition yet."""
     with _getting_ready(settings), Warehouse.of(settings).get_connection() as connection:
         report = engine_of(settings).land(connection, settings, datetime.now(UTC).replace(tzinfo=None))
+        landing_checks.ask(connection, landing_checks.LANDING_CHECKS if report.touched_months else [landing_checks.no_file_refused])
         pending = provenance.pending_months(connection, settings)
-        is_published = publication.current(settings) is not None and provenance.is_published(connection, settings)
+        is_published = publication.is_current(connection, settings)
     landing.write_months(settings.months_path, report.months)
     return Arrivals(report, pending, is_published)
 

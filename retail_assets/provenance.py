@@ -1,5 +1,7 @@
 """What each month of each table was built from, and which months are stale: other files, settings, seeds or code now, for them or a month before.
 
+Code is the version, and the text of the modules that compute: a checkout changes without its version.
+
 Later months look back on earlier ones, so a change in January reaches every month from January on, and none before. Noted in the transaction that
 writes a month, whichever run does it; a month whose inputs were stale while it was built is not noted, and so is stale itself. No Dagster in here.
 """
@@ -11,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import duckdb
@@ -21,6 +24,9 @@ from retail_assets.contracts import BUILT_MONTHS, BUILT_TABLES, Table
 from retail_assets.seeds import definitions_hash
 from retail_assets.settings import Settings
 from retail_assets.warehouse import append, read, transaction
+
+_COMPUTES: Final = ("calendar_checks.py", "catalogue.py", "contracts.py", "defs", "engines", "lib", "month_parts.py", "quality.py")
+"""Modules and folders of the package that decide what stands in a month."""
 
 PUBLISHED: Final = "published.retail"
 """Stands for the published file among the tables."""
@@ -40,13 +46,17 @@ Built = Mapping[tuple[str, date], Origin]
 
 def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[date, Origin]:
     """What every month from the first landed to the last is built from as things stand: the files of the month and of all months before it."""
-    landed = read(connection, "select file_id, list_min(months) as first, list_max(months) as last from raw.landed_files where status = 'landed'")
-    files = landed.drop_nulls().sort("file_id").rows()
+    query = "select file_id || ' ' || file_name, list_min(months) as first, list_max(months) as last from raw.landed_files where status = 'landed'"
+    files = read(connection, query).drop_nulls().rows()
     if not files:
         return {}
     settings_now, code_now = settings_hash(settings), code_version()
+
+    def hashed(month: date) -> str:
+        return hashlib.sha256("\n".join(sorted(file for file, first, _ in files if first <= month)).encode()).hexdigest()
+
     return {
-        month: Origin(hashlib.sha256("".join(file_id for file_id, first, _ in files if first <= month).encode()).hexdigest(), settings_now, code_now)
+        month: Origin(hashed(month), settings_now, code_now)
         for month in m.window(min(first for _, first, _ in files), max(last for *_, last in files))
     }
 
@@ -57,9 +67,11 @@ def settings_hash(settings: Settings) -> str:
 
 
 @cache
-def code_version() -> str:
-    """The version of the code that builds the months."""
-    return version("retail_assets")
+def code_version(package: Path = Path(__file__).parent) -> str:
+    """The version of the code that builds the months, and six hexadecimal digits that change when a module does that computes them."""
+    modules = sorted(path for part in _COMPUTES for path in [package / part, *(package / part).rglob("*")] if path.suffix == ".py")
+    digest = hashlib.sha256(b"".join(hashlib.sha256(module.read_bytes()).digest() for module in modules)).hexdigest()
+    return f"{version('retail_assets')}+{digest[:6]}"
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> Built:

@@ -91,6 +91,16 @@ def publish(
     return Publication(directory, row_counts)
 
 
+def is_current(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether the last publication is what would be published now: of the months, files and refusals that landed, by this code, and still there.
+
+    Whether readers see it is another matter: `rollback` may have put an earlier one in its place, on purpose.
+    """
+    made_of = connection.execute(f"select code_hash, landed_files_hash from {LAST_PUBLICATION.full_name}").fetchall()  # noqa: S608 - our contract
+    wanted = [(published_file.code_hash(), _landed_files_hash(connection))]
+    return current(settings) is not None and made_of == wanted and provenance.is_published(connection, settings)
+
+
 def versions(settings: Settings) -> list[Path]:
     """The directories of the kept versions, newest first."""
     directory = settings.serving_dir / "versions"
@@ -174,9 +184,9 @@ def _last_publication(connection: duckdb.DuckDBPyConnection, settings: Settings)
     A file that was written to since, by whichever client, is not taken, and neither is one that other code or another DuckDB made.
     """
     ((is_mostly_new,),) = connection.execute(_IS_MOSTLY_NEW).fetchall()
-    query = f"select * from {LAST_PUBLICATION.full_name} where duckdb_version = version()"  # noqa: S608 - names are our contracts
+    query = f"select version, code_hash, size_bytes, modified_ns from {LAST_PUBLICATION.full_name} where duckdb_version = version()"  # noqa: S608 - ours
     found = [] if is_mostly_new else connection.execute(query).fetchall()
-    for name, code, _, size, modified in found:
+    for name, code, size, modified in found:
         file = settings.serving_dir / "versions" / str(name) / FILE_NAME
         if code == published_file.code_hash() and file.exists() and not file.with_name(f"{FILE_NAME}.wal").exists():
             status = file.stat()
@@ -201,9 +211,25 @@ def _note(connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
         for table in (UNPUBLISHED_MONTHS, LAST_PUBLICATION):
             connection.execute(f"delete from {table.full_name}")  # noqa: S608 - names are our contracts
         connection.execute(
-            f"insert into {LAST_PUBLICATION.full_name} select $version, $code_hash, version(), $size_bytes, $modified_ns",
-            {"version": directory.name, "code_hash": published_file.code_hash(), "size_bytes": status.st_size, "modified_ns": status.st_mtime_ns},
+            f"insert into {LAST_PUBLICATION.full_name} by name select $version as version, $code_hash as code_hash, version() as duckdb_version, "
+            "$size_bytes as size_bytes, $modified_ns as modified_ns, $landed_files_hash as landed_files_hash",
+            {
+                "version": directory.name,
+                "code_hash": published_file.code_hash(),
+                "size_bytes": status.st_size,
+                "modified_ns": status.st_mtime_ns,
+                "landed_files_hash": _landed_files_hash(connection),
+            },
         )
+
+
+def _landed_files_hash(connection: duckdb.DuckDBPyConnection) -> str:
+    query = """
+        select coalesce(sha256(string_agg(concat_ws(chr(31), file_name, file_id, status, reason), chr(30) order by file_name, file_id)), '')
+        from raw.landed_files
+    """
+    ((found,),) = connection.execute(query).fetchall()
+    return str(found)
 
 
 def _clone(source: Path, target: Path) -> None:

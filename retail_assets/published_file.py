@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import date, datetime
@@ -166,7 +166,7 @@ def build(
     _refuse_undeclared_columns(connection, copied)
     with _attached(connection, file), ThreadPoolExecutor(1) as beside:
         stated = _stated_hashes(connection)
-        kept = {name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": _CATALOG}).fetchall()}
+        kept = set(_tables(connection, _CATALOG))
         by_month = {table.full_name for table in copied if table.full_name in _MADE_BY_MONTH}
         brought = [table for table in copied if table.full_name in kept & by_month]
         months = _months_to_copy(connection, by_month, kept)
@@ -178,7 +178,8 @@ def build(
             hashing = _make_anew(connection, [table for table in copied if table not in brought], months, beside)
             _describe(connection, [*copied, DATA_DICTIONARY, PUBLICATION])
             hashes |= _hashes_of_copies(connection, [table for table in copied if table.full_name not in by_month] + [DATA_DICTIONARY])
-            row_counts = _row_counts(connection, _CATALOG)
+            # Of what is copied month by month the warehouse says how much it is: a month that was left out would be missing from the copy alone.
+            row_counts = _row_counts(connection, _tables(connection, _CATALOG), _CATALOG) | _row_counts(connection, by_month)
         connection.execute("checkpoint published")
         hashes |= hashing.result()
         with transaction(connection):
@@ -469,17 +470,21 @@ def _dictionary(tables: Sequence[Table]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=DATA_DICTIONARY.polars_schema, orient="row")
 
 
-def _row_counts(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, int]:
-    """The rows of each table of an open file."""
-    names = [name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": catalog}).fetchall()]
-    counts = " union all ".join(f"select '{name}', count(*) from {catalog}.{name}" for name in names)  # noqa: S608 - names are our contracts
+def _tables(connection: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+    return [name for (name,) in connection.execute(_TABLE_NAMES, {"catalog": catalog}).fetchall()]
+
+
+def _row_counts(connection: duckdb.DuckDBPyConnection, names: Iterable[str], catalog: str = "") -> dict[str, int]:
+    """The rows of tables and views, of an attached file where one is named."""
+    prefix = f"{catalog}." if catalog else ""
+    counts = " union all ".join(f"select '{name}', count(*) from {prefix}{name}" for name in names)  # noqa: S608 - names are our contracts
     return dict(connection.execute(counts).fetchall())
 
 
 def verify(file: Path, row_counts: dict[str, int], settings: Settings) -> None:
-    """Open the copy as a reader would, and hold it against what was copied and against itself."""
+    """Open the copy as a reader would, and hold it against what was to be copied and against itself."""
     with closing(duckdb.connect(file, read_only=True, config=settings.duckdb_config)) as reader:
-        if (found := _row_counts(reader, file.stem)) != row_counts:
+        if (found := _row_counts(reader, _tables(reader, file.stem))) != row_counts:
             raise PublicationRefusedError(f"The copy differs from the warehouse: {set(found.items()) ^ set(row_counts.items())}. Publish again.")
         unbalanced = reader.execute(
             """

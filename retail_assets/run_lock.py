@@ -23,6 +23,8 @@ from retail_assets.errors import ToldError
 from retail_assets.settings import Settings
 
 _LOOK_SECONDS: Final = 0.2
+_UNLOCKED: Final = ".next"
+"""Ends the name of a run's file until the run has its lock."""
 
 
 class HomeBusyError(ToldError):
@@ -110,7 +112,7 @@ def executing_folder(settings: Settings) -> Path:
 def executing(settings: Settings, run_id: str) -> Iterator[None]:
     """Show, during the block, that the process of a run lives. On a disk that fails it is not shown: whatever needs the disk will say so."""
     path = executing_folder(settings) / run_id
-    unlocked = path.with_suffix(".next")
+    unlocked = path.with_suffix(_UNLOCKED)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = unlocked.open("w", encoding="utf-8")
@@ -118,7 +120,8 @@ def executing(settings: Settings, run_id: str) -> Iterator[None]:
         yield
         return
     with file:
-        _take(file)
+        # Waits for whoever looks whether this is a killed run, which is for a moment.
+        fcntl.flock(file, fcntl.LOCK_EX)
         with suppress(OSError):
             unlocked.rename(path)
         try:
@@ -132,7 +135,7 @@ def executing(settings: Settings, run_id: str) -> Iterator[None]:
 def killed_runs(settings: Settings) -> list[str]:
     """Ids of the runs whose process was killed; `forget` each once it is ended."""
     found = []
-    for path in sorted(executing_folder(settings).glob("*")):
+    for path in sorted(path for path in executing_folder(settings).glob("*") if path.suffix != _UNLOCKED):
         # One that cannot be opened is not known to be killed.
         with suppress(OSError), path.open("r+", encoding="utf-8") as file:
             if _take(file) and path.exists():

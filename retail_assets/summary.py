@@ -60,6 +60,7 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
     parts = [
         f"Published {m.window_label(m.window(first, last))}; "
         + (f"refreshed {m.window_label(months)} in {seconds:.1f} s." if months else "nothing has changed since."),
+        *_put_back(settings),
         _block("Lines", lines),
         _block(
             f"Segments at the end of {m.label(last)}",
@@ -79,6 +80,14 @@ def summarize(settings: Settings, months: list[date], seconds: float) -> str:
         ),
     ]
     return printable("\n\n".join(parts))
+
+
+def _put_back(settings: Settings) -> list[str]:
+    """What to know where readers do not see the newest publication: a run without news leaves them where `retail rollback` has put them."""
+    seen, newest = publication.current(settings), publication.versions(settings)[0]
+    if seen is None or seen.name == newest.name:
+        return []
+    return [f"Readers see the publication {seen.name}, which `retail rollback` put back, not {newest.name}. `retail publish` publishes anew."]
 
 
 def _block(title: str, lines: list[str]) -> str:

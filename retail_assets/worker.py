@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -183,16 +182,18 @@ def _serve(connection: Connection) -> NoReturn:
     sending = threading.Lock()
 
     def answer(number: int, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        result, error = None, None
+        result, error, is_done = None, None, True
         try:
             result = function(*args, **kwargs)
         except Exception as raised:  # noqa: BLE001 - the caller gets it
             raised.add_note(f"In the worker:\n{traceback.format_exc()}")
             error = raised
+        except BaseException:  # noqa: BLE001 - a panic of polars is no Exception, and whoever waits must hear of it: he tries it himself
+            is_done = False
         with sending, suppress(OSError):
             try:
-                connection.send((number, True, result, error))
-            except (pickle.PicklingError, TypeError, AttributeError):
+                connection.send((number, is_done, result, error))
+            except BaseException:  # noqa: BLE001 - whatever it is about the result that cannot be sent
                 connection.send((number, False, None, None))
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:

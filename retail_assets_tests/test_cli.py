@@ -208,6 +208,7 @@ def test_a_run_without_changes_refreshes_nothing_and_says_so(home: Home) -> None
 
 
 def test_rollback_puts_the_first_publication_back(home: Home) -> None:
+    assert retail("publish", "--home", home.path).returncode == 0
     newest = home.query("select published_at from marts.publication")
     assert retail("rollback", "--home", home.path).returncode == 0
     assert home.query("select published_at from marts.publication") < newest
@@ -231,6 +232,40 @@ def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path
     with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
         assert reader.execute("select count(*) > 0 from core.transactions").fetchall() == [(True,)]
         assert reader.execute("select is_passed from marts.data_quality where check_name = 'no_file_refused'").fetchall() == [(False,)]
+
+
+def test_a_file_that_is_replaced_by_half_of_it_keeps_what_it_was_and_the_refusal_is_published(copied: Path) -> None:
+    """The upload broke off, and nothing else has changed: an analyst sees it in the data-quality results, and no line is gone."""
+
+    def published(query: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(copied / "serving" / "retail.duckdb", read_only=True) as reader:
+            return reader.execute(query).fetchall()
+
+    month = sorted((copied / "landing").iterdir())[-1]
+    lines = published("select count(*), sum(amount) from raw.raw_transactions")
+    whole = month.read_bytes()
+    month.write_bytes(whole[: whole.index(b"\n") // 2])
+    done = retail("run", "--home", copied)
+    assert (done.returncode, "What landed under this name before still counts." in done.stderr) == (1, True)
+    refused = f"select count(*) from raw.landed_files where file_name = '{month.name}' and status = 'refused'"
+    failed = "select is_passed from marts.data_quality where check_name = 'no_file_refused'"
+    assert (published("select count(*), sum(amount) from raw.raw_transactions"), published(refused), published(failed)) == (lines, [(1,)], [(False,)])
+    month.write_bytes(whole)
+    assert retail("run", "--home", copied).returncode == 0
+    assert (published("select count(*), sum(amount) from raw.raw_transactions"), published(refused), published(failed)) == (lines, [(0,)], [(True,)])
+
+
+def test_what_was_rolled_back_stays_until_there_is_news_and_a_run_says_so(copied: Path) -> None:
+    link = copied / "serving" / "retail.duckdb"
+    assert retail("publish", "--home", copied).returncode == 0
+    newest = link.readlink()
+    assert retail("rollback", "--home", copied).returncode == 0
+    put_back = link.readlink()
+    again = retail("run", "--home", copied)
+    assert (again.returncode, link.readlink()) == (0, put_back)
+    assert f"Readers see the publication {put_back.parent.name}, which `retail rollback` put back, not {newest.parent.name}." in again.stdout
+    assert retail("publish", "--home", copied).returncode == 0
+    assert link.readlink() > newest
 
 
 def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

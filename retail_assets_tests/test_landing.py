@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from retail_assets import landing, provenance
+from retail_assets import landing, landing_checks, provenance
 from retail_assets.landing import decide, land, write_months
 from retail_assets.lib.landed import LandedFile
 from retail_assets.partitions import landed_range
@@ -108,6 +108,69 @@ def test_when_the_first_name_of_a_content_changes_its_content_the_second_name_ta
     assert {file.file_name: file.status for file in report.files if file.status != "superseded"} == {"a.csv": "landed", "b.csv": "landed"}
     assert lines(connection) == [("1", 2), ("3", 2)]
     assert report.touched_months == (date(2011, 2, 1),)
+
+
+@pytest.mark.parametrize("second_name_comes", ["before", "with", "after"])
+def test_a_content_keeps_its_lines_when_another_name_takes_over_whenever_that_came(
+    folder: Path, connection: duckdb.DuckDBPyConnection, second_name_comes: str
+) -> None:
+    """`export.csv` is kept as `january.csv` and holds the next month now: whether that is seen in one landing or two, before or after."""
+    (folder / "export.csv").write_text(JANUARY)
+    land(connection, folder, FIRST)
+    if second_name_comes == "before":
+        (folder / "january.csv").write_text(JANUARY)
+        land(connection, folder, FIRST)
+    if second_name_comes == "with":
+        (folder / "january.csv").write_text(JANUARY)
+    (folder / "export.csv").write_text(FEBRUARY)
+    report = land(connection, folder, SECOND)
+    if second_name_comes == "after":
+        assert (report.months, lines(connection)) == ((date(2011, 2, 1),), [("3", 2)])
+        (folder / "january.csv").write_text(JANUARY)
+        report = land(connection, folder, SECOND)
+    assert {file.file_name: (file.months, file.line_count) for file in report.landed} == {
+        "export.csv": ((date(2011, 2, 1),), 1),
+        "january.csv": ((date(2011, 1, 1),), 1),
+    }
+    assert report.months == (date(2011, 1, 1), date(2011, 2, 1))
+    assert lines(connection) == [("1", 2), ("3", 2)]
+    assert [result.is_passed for result in landing_checks.ask(connection)] == [True, True]
+
+
+@pytest.mark.parametrize("content", [b"", b"InvoiceNo,Sto", b"a,b\n1,2\n", b"PK\x03\x04"])
+def test_new_content_that_cannot_be_read_replaces_nothing(folder: Path, connection: duckdb.DuckDBPyConnection, content: bytes) -> None:
+    (folder / "january.csv").write_text(JANUARY)
+    (folder / "february.csv").write_text(FEBRUARY)
+    land(connection, folder, FIRST)
+    (folder / "january.csv").write_bytes(content)
+    for _ in range(2):
+        report = land(connection, folder, SECOND)
+        assert [(file.file_name, file.line_count) for file in report.landed] == [("february.csv", 1), ("january.csv", 1)]
+        assert [file.file_name for file in report.refused] == ["january.csv"]
+        assert str(report.refused[0].reason).endswith("What landed under this name before still counts.")
+        assert (report.touched_months, lines(connection)) == ((), [("1", 2), ("3", 2)])
+    (folder / "january.csv").write_text(JANUARY_LATER)
+    report = land(connection, folder, SECOND)
+    assert (report.refused, lines(connection)) == ((), [("1", 2), ("2", 3), ("3", 2)])
+
+
+def test_a_content_that_cannot_be_read_is_refused_under_each_of_its_names(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("x,y\n1,2\n")
+    refused = land(connection, folder, FIRST).refused
+    assert [file.file_name for file in refused] == ["a.csv", "b.csv"]
+    assert all("Columns are missing" in str(file.reason) for file in refused)
+
+
+def test_lines_that_the_warehouse_has_lost_are_told_with_their_file(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    (folder / "january.csv").write_text(JANUARY_LATER)
+    (folder / "february.csv").write_text(FEBRUARY)
+    land(connection, folder, FIRST)
+    connection.execute("delete from raw.landed_lines where invoice_no in ('2', '3')")
+    (lost,) = (result for result in landing_checks.ask(connection) if not result.is_passed)
+    assert (lost.observed, lost.is_blocking) == ("february.csv: 0 of 1 | january.csv: 1 of 2", True)
+    kept = connection.execute("select observed from quality.check_results where not is_passed").fetchall()
+    assert kept == [(lost.observed,)]
 
 
 @pytest.mark.parametrize(
@@ -219,9 +282,6 @@ def test_a_month_outside_what_is_landed_leaves_every_table(folder: Path, connect
     assert report.months == (date(2011, 1, 1),)
     assert report.touched_months == (date(2011, 1, 1), date(2011, 2, 1))
     assert months() == [("checks", date(2011, 1, 1)), ("checks", None), ("core", date(2011, 1, 1))]
-    (folder / "sales.csv").write_text("refused")
-    assert land(connection, folder, SECOND).months == ()
-    assert months() == [("checks", None)]
 
 
 def test_when_the_last_month_is_gone_the_publication_and_the_month_that_looked_ahead_into_it_are_stale(

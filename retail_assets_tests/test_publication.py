@@ -81,6 +81,42 @@ def test_readers_find_what_is_declared_and_nothing_else_under_the_catalog_name_r
     assert query(settings, "select line_count from retail.marts.kpis") == [(1,)]
 
 
+def test_a_copy_without_a_month_is_not_published(connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = published_file._copy
+
+    def copy_without_the_last_month(connection: duckdb.DuckDBPyConnection, table: Table, months: list[date] | None) -> None:
+        copy(connection, table, months[:-1] if months and table == TRANSACTIONS else months)
+
+    monkeypatch.setattr(published_file, "_copy", copy_without_the_last_month)
+    with pytest.raises(PublicationRefusedError, match=r"The copy differs from the warehouse: .*core.transactions"):
+        publish(connection, settings)
+    assert publication.current(settings) is None
+
+
+def test_a_publication_is_current_until_other_files_land_or_the_code_is_another(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_current() -> bool:
+        provenance.note_publication(connection, settings)
+        return publication.is_current(connection, settings)
+
+    assert not is_current()
+    publish(connection, settings)
+    assert is_current()
+    refused = "insert into raw.landed_files by name select 'a.csv' as file_name, 'x' as file_id, 1 as size_bytes, now()::timestamp as landed_at, "
+    connection.execute(f"{refused} 'refused' as status, 'It is empty.' as reason, 0 as line_count, []::date[] as months")
+    assert not is_current()
+    publish(connection, settings, 1)
+    assert is_current()
+    publication.rollback(settings)
+    assert is_current(), "what was put back on purpose stays until there is something to publish"
+    with monkeypatch.context() as patch:
+        patch.setattr(published_file, "code_hash", lambda: "of another checkout")
+        assert not is_current()
+    (settings.serving_dir / "retail.duckdb").unlink()
+    assert not is_current()
+
+
 def test_every_table_and_column_keeps_its_comment(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     publish(connection, settings)
     assert query(settings, "select table_name from duckdb_tables() where comment is null or comment = ''") == []

@@ -135,7 +135,7 @@ def assert_equal_to_one_made_anew(connection: duckdb.DuckDBPyConnection, setting
     assert structure(path) == structure(anew)
     # Go on from the one that took over the last.
     connection.execute(f"delete from {LAST_PUBLICATION.full_name}")
-    connection.executemany(f"insert into {LAST_PUBLICATION.full_name} values (?, ?, ?, ?, ?)", kept)
+    connection.executemany(f"insert into {LAST_PUBLICATION.full_name} values (?, ?, ?, ?, ?, ?)", kept)
 
 
 def test_whatever_months_change_the_file_equals_one_made_anew(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

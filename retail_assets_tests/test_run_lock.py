@@ -1,9 +1,11 @@
 """One command at a time per home; who was killed leaves a word, and nothing that blocks."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from retail_assets import run_lock
 from retail_assets.settings import Settings
 
+PATIENCE_SECONDS = 60
 HOLD = """
 import sys
 from pathlib import Path
@@ -91,6 +94,28 @@ def test_a_run_that_ends_or_fails_is_no_killed_one(tmp_path: Path) -> None:
         _ = 1 / 0
     assert run_lock.killed_runs(settings) == []
     assert list(run_lock.executing_folder(settings).iterdir()) == []
+
+
+def test_a_run_that_begins_while_somebody_looks_for_killed_ones_has_its_lock(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    folder = run_lock.executing_folder(settings)
+    folder.mkdir(parents=True)
+    begun, looked = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with run_lock.executing(settings, "run"):
+            begun.set()
+            looked.wait(PATIENCE_SECONDS)
+
+    with (folder / "run.next").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_EX)
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert run_lock.killed_runs(settings) == [], "what is not begun yet is nobody's"
+    assert begun.wait(PATIENCE_SECONDS)
+    assert run_lock.killed_runs(settings) == []
+    looked.set()
+    thread.join()
 
 
 def test_a_disk_on_which_no_run_can_be_shown_is_no_reason_to_stop(tmp_path: Path) -> None:

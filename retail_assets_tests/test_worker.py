@@ -37,6 +37,11 @@ def fails() -> None:
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "not a letter")
 
 
+def panics() -> None:
+    """Raises what is no `Exception`, as polars does where it meets a fault of its own."""
+    raise pl.exceptions.PanicException("a fault of polars")
+
+
 def gives_what_cannot_be_sent() -> Callable[[], int]:
     """A function that nobody can import."""
 
@@ -103,6 +108,13 @@ def test_an_error_comes_back_as_it_was_raised() -> None:
     with pytest.raises(UnicodeDecodeError, match="not a letter") as raised:
         worker.call(fails)
     assert any("in fails" in note for note in raised.value.__notes__)
+    assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
+
+
+@pytest.mark.usefixtures("_workers")
+def test_who_asks_for_what_ends_in_a_panic_is_not_left_waiting() -> None:
+    with pytest.raises(pl.exceptions.PanicException, match="a fault of polars"):
+        worker.call(panics)
     assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import duckdb
 
-from retail_assets import landing, provenance, quality
+from retail_assets import landing, landing_checks, provenance, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import month_is_complete
 from retail_assets.contracts import LANDED_FILES, LANDED_LINES, PRODUCT_NAMES, RAW_TRANSACTIONS
@@ -15,7 +15,7 @@ from retail_assets.monthly import POOL, SINGLE_RUN, Frames, check_spec, key_of, 
 from retail_assets.order import open_warehouse
 from retail_assets.settings import Settings
 from retail_assets.terminal import one_line
-from retail_assets.warehouse import Query, Warehouse, transaction
+from retail_assets.warehouse import Query, Warehouse
 
 PENDING_MONTHS = "pending_months"
 """Metadata of a landing: the months that it leaves to refresh."""
@@ -26,27 +26,11 @@ Reads every new or changed file of the landing folder once. A file is known by t
 under its name with new content, it replaces its old lines. A file that cannot be read is refused by name and reason, and the others go on.
 """
 
-no_file_refused = quality.Check(
-    name="no_file_refused",
-    table=LANDED_FILES,
-    description="Every file of the landing folder could be read.",
-    query="""
-        select
-            coalesce(string_agg(file_name || ': ' || reason, ' | ' order by file_name), 'none refused') as observed,
-            'none refused' as expected
-        from raw.landed_files
-        where status = 'refused'
-    """,
-    recovery="Mend each file as its reason says and land it again, or take it out of the landing folder.",
-    severity="WARN",
-    by_month=False,
-)
-
 
 @dg.multi_asset(
     name="raw__landing",
     specs=[table_spec(table, _LANDING_DESCRIPTION, [], {"csv"}) for table in _LANDING_TABLES],
-    check_specs=[check_spec(no_file_refused)],
+    check_specs=[check_spec(check) for check in landing_checks.LANDING_CHECKS],
     backfill_policy=SINGLE_RUN,
     pool=POOL,
 )
@@ -57,20 +41,21 @@ def landing_assets(
     settings.landing_dir.mkdir(parents=True, exist_ok=True)
     with open_warehouse(warehouse) as connection:
         report = engine_of(settings).land(connection, settings, datetime.now(UTC).replace(tzinfo=None))
-        checked = quality.run(connection, no_file_refused)
-        with transaction(connection):
-            quality.store(connection, [checked])
+        results = landing_checks.ask(connection)
         pending = provenance.pending_months(connection, settings)
     landing.write_months(settings.months_path, report.months)
     for file in report.refused:
         context.log.warning("refused %s", one_line(f"{file.file_name}: {file.reason}"))
-    yield dg.AssetCheckResult(
-        passed=checked.is_passed,
-        asset_key=key_of(LANDED_FILES),
-        check_name=no_file_refused.name,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=checked.observed,
-        metadata={"recovery": no_file_refused.recovery},
+    yield from (
+        dg.AssetCheckResult(
+            passed=result.is_passed,
+            asset_key=key_of(result.check.table),
+            check_name=result.check.name,
+            severity=dg.AssetCheckSeverity(result.check.severity),
+            description=result.observed,
+            metadata={"recovery": result.check.recovery},
+        )
+        for result in results
     )
     metadata: dict[str, dg.MetadataValue | int | str | list[str]] = {
         "files": len(report.landed),
