@@ -76,5 +76,5 @@ def ask(connection: duckdb.DuckDBPyConnection, checks: Sequence[Check] = LANDING
     kept = connection.execute("select table_name, check_name, observed, recovery from quality.check_results").fetchall()
     if new := [one for one in results if (one.check.table.full_name, one.check.name, one.observed, one.check.recovery) not in kept]:
         with transaction(connection):
-            quality.store(connection, new)
+            quality.store(connection, new, LANDING_CHECKS)
     return results

@@ -126,8 +126,12 @@ def rows_at_fault(faults: str) -> str:
     """  # noqa: S608 - our own queries and numbers
 
 
-def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> None:
-    """Keep the results, replacing those of the same check and month. Call it inside `transaction`."""
+def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result], known: Iterable[Check] = ()) -> None:
+    """Keep the results, replacing those of the same check and month. Call it inside `transaction`.
+
+    `known` are all checks that some tables have: results of others on these tables go, or a failure of a check that has another name now would block
+    every publication to come.
+    """
     rows = [
         {
             "table_name": result.check.table.full_name,
@@ -142,8 +146,17 @@ def store(connection: duckdb.DuckDBPyConnection, results: Iterable[Result]) -> N
         for result in results
     ]
     keys = [" ".join(str(row[name]) for name in CHECK_RESULTS.key if row[name]) for row in rows]
+    of_tables: dict[str, list[str]] = {}
+    for check in known:
+        of_tables.setdefault(check.table.full_name, []).append(f"{check.table.full_name} {check.name}")
     connection.execute(
-        "delete from quality.check_results where list_contains($keys, concat_ws(' ', table_name, check_name, invoice_month))", {"keys": keys}
+        """
+        delete from quality.check_results
+        where
+            list_contains($keys, concat_ws(' ', table_name, check_name, invoice_month))
+            or (list_contains($tables, table_name) and not list_contains($known, concat_ws(' ', table_name, check_name)))
+        """,
+        {"keys": keys, "tables": list(of_tables), "known": [name for names in of_tables.values() for name in names]},
     )
     append(connection, CHECK_RESULTS, pl.DataFrame(rows, schema=CHECK_RESULTS.polars_schema))
 

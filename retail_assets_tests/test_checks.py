@@ -15,7 +15,7 @@ import pytest
 from retail_assets import contracts, quality
 from retail_assets import months as m
 from retail_assets.calendar_checks import ends_early, month_is_complete, trading_days_have_sales
-from retail_assets.contracts import LANDED_FILES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, UNPUBLISHED_MONTHS, Table
+from retail_assets.contracts import CHECK_RESULTS, LANDED_FILES, QUARANTINE, RAW_TRANSACTIONS, RETURNS, TRANSACTIONS, UNPUBLISHED_MONTHS, Table
 from retail_assets.defs import core
 from retail_assets.warehouse import append, create_statement
 
@@ -85,6 +85,16 @@ class TestMechanism:
     def test_a_check_of_a_month_needs_one(self, connection: duckdb.DuckDBPyConnection) -> None:
         with pytest.raises(ValueError, match="check of a month"):
             quality.run(connection, core.values_in_range)
+
+    def test_a_failure_of_a_check_that_is_gone_blocks_nothing(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(create_statement(CHECK_RESULTS))
+        renamed = replace(core.values_in_range, name="called_otherwise_before")
+        failed = [quality.Result(check, JANUARY, "1", "2") for check in (renamed, core.credits_accounted_for)]
+        quality.store(connection, failed)
+        assert quality.blocking_failures(connection).height == len(failed)
+        quality.store(connection, [quality.Result(core.values_in_range, FEBRUARY, "1", "1")], [core.values_in_range])
+        kept = connection.execute("select table_name, check_name, is_passed from quality.check_results order by all").fetchall()
+        assert kept == [("core.returns", "credits_accounted_for", False), ("core.transactions", "values_in_range", True)]
 
     def test_faults_are_counted_and_a_few_short_keys_are_shown(self, connection: duckdb.DuckDBPyConnection) -> None:
         query = quality.rows_at_fault(
