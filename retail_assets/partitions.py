@@ -7,10 +7,8 @@ Read once, when the code location loads: partitions of a run are fixed when it s
 from __future__ import annotations
 
 import json
-import os
 from datetime import date, timedelta
 from functools import cache
-from pathlib import Path
 
 import dagster as dg
 
@@ -21,9 +19,6 @@ PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 """Tags of a run that say its months."""
-
-FIRST_MONTH_VARIABLE = "RETAIL_FIRST_MONTH"
-LAST_MONTH_VARIABLE = "RETAIL_LAST_MONTH"
 
 _NOTHING_LANDED = (date(2010, 12, 1), date(2010, 11, 1))
 
@@ -39,19 +34,16 @@ def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
 @cache
 def loaded_range() -> tuple[date, date]:
     """First and last month as of when the code location loaded."""
-    return landed_range(Settings.from_environment().months_path)
+    return landed_range(Settings.from_environment())
 
 
-def landed_range(months_path: Path) -> tuple[date, date]:
-    """First and last month that landed, or as the environment overrides them."""
+def landed_range(settings: Settings) -> tuple[date, date]:
+    """First and last month that landed, or as the settings override them."""
     first, last = _NOTHING_LANDED
-    if months_path.exists():
-        noted = json.loads(months_path.read_text(encoding="utf-8"))
+    if settings.months_path.exists():
+        noted = json.loads(settings.months_path.read_text(encoding="utf-8"))
         first, last = (m.parse_range(noted[name])[0] for name in ("first_month", "last_month"))
-    if text := os.environ.get(FIRST_MONTH_VARIABLE):
-        first = m.parse_range(text)[0]
-    if text := os.environ.get(LAST_MONTH_VARIABLE):
-        last = m.parse_range(text)[0]
+    first, last = settings.overridden(first, last)
     return first, max(last, first - timedelta(days=1)).replace(day=1)
 
 

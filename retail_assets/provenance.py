@@ -45,7 +45,10 @@ Built = Mapping[tuple[str, date], Origin]
 
 
 def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[date, Origin]:
-    """What every month from the first landed to the last is built from as things stand: the files of the month and of all months before it."""
+    """What every month from the first landed to the last is built from as things stand: the files of the month and of all months before it.
+
+    Months that the settings leave out are built from nothing, for nothing builds them.
+    """
     query = "select file_id || ' ' || file_name, list_min(months) as first, list_max(months) as last from raw.landed_files where status = 'landed'"
     files = read(connection, query).drop_nulls().rows()
     if not files:
@@ -57,7 +60,7 @@ def origins(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[d
 
     return {
         month: Origin(hashed(month), settings_now, code_now)
-        for month in m.window(min(first for _, first, _ in files), max(last for *_, last in files))
+        for month in settings.existing_months(min(first for _, first, _ in files), max(last for *_, last in files))
     }
 
 

@@ -15,6 +15,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from retail_assets import months as m
+
 PREFIX = "RETAIL_"
 REPOSITORY = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = REPOSITORY / "dbt_sql"
@@ -28,6 +30,8 @@ _PLACES = {
     "executor",
     "lock_timeout_seconds",
     "memory_limit",
+    "first_month",
+    "last_month",
     "kept_publications",
     "automation",
     "sensor_seconds",
@@ -36,7 +40,7 @@ _PLACES = {
     "alert_url",
     "postgres_url",
 }
-"""Fields that say where and how, and change no result."""
+"""Fields that say where, how and for which months, and change no result of a month."""
 
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
@@ -44,6 +48,13 @@ _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
 
 _STORES = {"s3": "s3", "s3a": "s3", "gs": "gs", "abfss": "abfss"}
 """Object stores as Spark calls them, and as Arrow does."""
+
+
+_MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
+"""A month as people write it, `2011-03`."""
+
+_MEMORY = re.compile(r"(?=.*[1-9])(\d+(\.\d+)? ?[KMGT](i?B)?|(100|\d{1,2}(\.\d+)?) ?%)", re.IGNORECASE)
+"""What DuckDB takes for an amount of memory: a number with a unit, or a percentage."""
 
 
 class SettingsError(ValueError):
@@ -70,6 +81,14 @@ class Settings(BaseModel):
         description="RFM scores by fifths of the customers of the month, or by the fixed cut points of the seed `rfm_fixed_cut_points`, with which a "
         "score means the same every month.",
     )
+    first_month: str | None = Field(
+        None,
+        pattern=_MONTH,
+        description="First month that is a partition, such as `2011-03`; the first landed one when unset. Earlier lines only land.",
+    )
+    last_month: str | None = Field(
+        None, pattern=_MONTH, description="Last month that is a partition; the last landed one when unset. Later lines only land."
+    )
     lapsing_after_days: int = Field(90, ge=1, description="Days without a purchase after which a customer is lapsing.")
     lost_after_days: int = Field(180, ge=2, description="Days without a purchase after which a customer is lost; more than those of lapsing.")
     segment_algorithm: Literal["kmeans", "gmm", "ward"] = Field(
@@ -78,7 +97,7 @@ class Settings(BaseModel):
     segment_transform: Literal["log", "yeo_johnson"] = Field("log", description="How features are transformed before they are scaled and clustered.")
     segment_frozen_month: str | None = Field(
         None,
-        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+        pattern=_MONTH,
         description="Month such as `2011-06` whose segment model and names all later months keep: they only assign their customers, and drift is "
         "measured. A model for every month when unset.",
     )
@@ -113,7 +132,11 @@ class Settings(BaseModel):
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs the steps: all in the process of the run, or each in one of its own."
     )
-    memory_limit: str | None = Field(None, description="Memory limit of DuckDB, such as `4GB`; its own default when unset.")
+    memory_limit: str | None = Field(
+        None,
+        description="Memory limit of DuckDB: a number with a unit from KB to TB or from KiB to TiB, or a percentage, such as `4GB` or `50%`; its own "
+        "default when unset.",
+    )
     automation: Literal["off", "on"] = Field("off", description="Whether sensors and schedules start switched on; the UI switches each of them.")
     sensor_seconds: int = Field(30, ge=1, description="Seconds between two looks of the sensors at the landing folder and at what has landed.")
     grace_days: int = Field(
@@ -130,6 +153,13 @@ class Settings(BaseModel):
         if path and _ADDRESS.match(str(path)):
             raise ValueError("this must be a folder: mount the object store, or copy from it; only RETAIL_LAKE may be an address")
         return path
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _is_an_amount_of_memory(cls, limit: str | None) -> str | None:
+        if limit and not _MEMORY.fullmatch(limit):
+            raise ValueError("neither a number above 0 with a unit, such as 4GB or 1.5GiB, nor a percentage, such as 50%")
+        return limit
 
     @field_validator("lake")
     @classmethod
@@ -148,6 +178,12 @@ class Settings(BaseModel):
             raise ValueError(
                 f"RETAIL_LOST_AFTER_DAYS ({self.lost_after_days}) must be more than RETAIL_LAPSING_AFTER_DAYS ({self.lapsing_after_days})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _first_month_comes_before_last(self) -> Self:
+        if self.first_month and self.last_month and self.last_month < self.first_month:
+            raise ValueError(f"RETAIL_LAST_MONTH ({self.last_month}) must not be before RETAIL_FIRST_MONTH ({self.first_month})")
         return self
 
     postgres_url: str | None = Field(
@@ -172,6 +208,18 @@ class Settings(BaseModel):
                 f"{PREFIX}{str(item['loc'][0]).upper()}={item['input']!r}: {item['msg']}" if item["loc"] else item["msg"] for item in error.errors()
             )
             raise SettingsError(f"{problems}. See the table of settings in README.md.") from error
+
+    def overridden(self, first: date, last: date) -> tuple[date, date]:
+        """The first and last month that are partitions where lines have landed from `first` to `last`."""
+        return (
+            m.parse_range(self.first_month)[0] if self.first_month else first,
+            m.parse_range(self.last_month)[0] if self.last_month else last,
+        )
+
+    def existing_months(self, first: date, last: date) -> list[date]:
+        """The months from `first` to `last`, without those that `first_month` and `last_month` leave out."""
+        earliest, latest = self.overridden(first, last)
+        return m.window(max(first, earliest), min(last, latest))
 
     @property
     def landing_dir(self) -> Path:

@@ -11,6 +11,7 @@ from retail_assets import landing, landing_checks, provenance
 from retail_assets.landing import decide, land, write_months
 from retail_assets.lib.landed import LandedFile
 from retail_assets.partitions import landed_range
+from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
@@ -250,15 +251,14 @@ def test_the_order_of_files_decides_nothing() -> None:
     assert decide([], files) == decide([], reversed(files))
 
 
-def test_landed_months_are_noted_for_the_code_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("RETAIL_FIRST_MONTH", "RETAIL_LAST_MONTH"):
-        monkeypatch.delenv(variable)
-    note = tmp_path / "months.json"
-    assert landed_range(note) == (date(2010, 12, 1), date(2010, 11, 1))
-    write_months(note, [date(2011, 2, 1), date(2011, 1, 1)])
-    assert landed_range(note) == (date(2011, 1, 1), date(2011, 2, 1))
-    monkeypatch.setenv("RETAIL_LAST_MONTH", "2011-06")
-    assert landed_range(note) == (date(2011, 1, 1), date(2011, 6, 1))
+def test_landed_months_are_noted_for_the_code_location(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert landed_range(settings) == (date(2010, 12, 1), date(2010, 11, 1))
+    settings.months_path.parent.mkdir()
+    write_months(settings.months_path, [date(2011, 2, 1), date(2011, 1, 1)])
+    assert landed_range(settings) == (date(2011, 1, 1), date(2011, 2, 1))
+    assert landed_range(Settings(home=tmp_path, last_month="2011-06")) == (date(2011, 1, 1), date(2011, 6, 1))
+    assert landed_range(Settings(home=tmp_path, first_month="2011-06")) == (date(2011, 6, 1), date(2011, 5, 1)), "no month"
 
 
 def test_a_month_outside_what_is_landed_leaves_every_table(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:

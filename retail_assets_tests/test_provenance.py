@@ -51,6 +51,13 @@ def test_at_first_every_landed_month_is_pending(connection: duckdb.DuckDBPyConne
     assert pending_months(connection, SETTINGS) == [DECEMBER, JANUARY, FEBRUARY]
 
 
+def test_months_that_the_settings_leave_out_are_never_pending(connection: duckdb.DuckDBPyConnection) -> None:
+    land(connection, FIRST)
+    only_january = SETTINGS.model_copy(update={"first_month": "2011-01", "last_month": "2011-01"})
+    assert pending_months(connection, only_january) == [JANUARY]
+    assert origins(connection, only_january)[JANUARY] == origins(connection, SETTINGS)[JANUARY], "what a month is built from stays"
+
+
 def test_where_nothing_has_landed_nothing_is_pending(connection: duckdb.DuckDBPyConnection) -> None:
     assert pending_months(connection, SETTINGS) == []
 

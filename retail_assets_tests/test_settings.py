@@ -1,7 +1,9 @@
 """Settings come from the environment, and say so when they cannot."""
 
+from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from retail_assets.settings import Settings, SettingsError
@@ -64,6 +66,41 @@ def test_an_address_of_no_known_store_is_refused(lake: str) -> None:
 def test_home_and_landing_must_be_folders(variable: str) -> None:
     with pytest.raises(SettingsError, match=rf"{variable}='s3://bucket/files'.*must be a folder.*only RETAIL_LAKE may be an address"):
         Settings.from_environment({variable: "s3://bucket/files"})
+
+
+@pytest.mark.parametrize("variable", ["RETAIL_FIRST_MONTH", "RETAIL_LAST_MONTH"])
+@pytest.mark.parametrize("month", ["garbage", "2011", "2011-13", "2011-03-01", "2011-03:2011-04"])
+def test_a_month_that_is_none_is_refused(variable: str, month: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable}='{month}'"):
+        Settings.from_environment({variable: month})
+
+
+def test_the_last_month_does_not_come_before_the_first() -> None:
+    assert Settings(first_month="2011-03", last_month="2011-03").last_month == "2011-03"
+    with pytest.raises(SettingsError, match=r"RETAIL_LAST_MONTH \(2011-02\) must not be before RETAIL_FIRST_MONTH \(2011-03\)"):
+        Settings.from_environment({"RETAIL_FIRST_MONTH": "2011-03", "RETAIL_LAST_MONTH": "2011-02"})
+
+
+def test_months_that_the_settings_leave_out_do_not_exist_and_none_is_made_up() -> None:
+    landed = date(2010, 12, 1), date(2011, 2, 1)
+    assert Settings().existing_months(*landed) == [date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)]
+    assert Settings(first_month="2011-01", last_month="2011-12").existing_months(*landed) == [date(2011, 1, 1), date(2011, 2, 1)]
+    assert Settings(last_month="2011-01").existing_months(*landed) == [date(2010, 12, 1), date(2011, 1, 1)]
+    assert Settings(first_month="2011-03").existing_months(*landed) == []
+
+
+@pytest.mark.parametrize("limit", ["4GB", "1.5 gb", "1500MB", "0.5TB", "512KiB", "2GiB", "1tib", "4G", "80%", "12.5 %", "100%"])
+def test_what_duckdb_takes_for_memory_is_taken(limit: str) -> None:
+    with duckdb.connect(config=Settings.from_environment({"RETAIL_MEMORY_LIMIT": limit}).duckdb_config) as connection:
+        assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("limit", ["lots", "4", "0", "0GB", "0%", "150%", "1,5GB", "4GBs", "4kg", "GB"])
+def test_what_duckdb_does_not_take_for_memory_or_can_do_nothing_with_is_refused_by_name(limit: str) -> None:
+    with pytest.raises(duckdb.Error), duckdb.connect(config={"memory_limit": limit}) as connection:
+        connection.execute("create table numbers as from range(100_000)")
+    with pytest.raises(SettingsError, match=f"RETAIL_MEMORY_LIMIT='{limit}'"):
+        Settings.from_environment({"RETAIL_MEMORY_LIMIT": limit})
 
 
 def test_settings_that_contradict_each_other_are_refused_by_name() -> None:

@@ -70,7 +70,7 @@ def landed_months(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Ski
     if not pending:
         context.update_cursor(json.dumps({"requested": storage_id}))
         return dg.SkipReason("The newest landing left every month as it was.")
-    if (noted := landed_range(_SETTINGS.months_path)) != loaded_range():
+    if (noted := landed_range(_SETTINGS)) != loaded_range():
         reason = _reload(f"{m.label(noted[0])}..{m.label(noted[1])}", cursor)
         context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(reason)
