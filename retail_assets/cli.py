@@ -7,11 +7,12 @@ Imports stand inside the commands, so that `retail --help` and wrong usage answe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +61,14 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[at_home], help="land files, refresh months, publish")
     run.add_argument("--landing", type=Path, metavar="DIR", help="folder of the files to read (default: HOME/landing)")
-    run.add_argument(
+    which = run.add_mutually_exclusive_group()
+    which.add_argument(
         "--months",
         type=_months,
         metavar="MONTHS",
         help="2011-03 or 2011-01:2011-03, and before them what they build on (default: from the first changed month on)",
     )
-    run.add_argument("--all", action="store_true", help="every landed month, changed or not")
+    which.add_argument("--all", action="store_true", help="every month from the first landed one to the last, changed or not")
     run.add_argument("--engine", choices=("duckdb", "spark"), help="what works on the lines (default: RETAIL_ENGINE or duckdb)")
     run.set_defaults(command=_run)
 
@@ -159,6 +161,7 @@ def _run(options: argparse.Namespace) -> int:
 def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: bool) -> int:
     from retail_assets import pipeline, run_lock, summary  # noqa: PLC0415
     from retail_assets import report as page  # noqa: PLC0415
+    from retail_assets.reading import OtherVersionError  # noqa: PLC0415
 
     started = time.monotonic()
     _land_sample_if_empty(settings)
@@ -167,11 +170,16 @@ def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: boo
     if not report.months:
         _say("Nothing has landed: no file of the landing folder could be read.", *_refusals(report))
         return _ATTENTION
-    if options.months and (unknown := [m.label(month) for month in options.months if month not in report.months]):
-        _say(f"No lines have landed for {', '.join(unknown)}. Landed months: {m.window_label(list(report.months))}.")
+    landed = settings.existing_months(report.months[0], report.months[-1])
+    if not landed:
+        raise SettingsError(
+            f"RETAIL_FIRST_MONTH and RETAIL_LAST_MONTH leave none of the landed months, {m.window_label(list(report.months))}: widen or unset them."
+        )
+    if options.months and (unknown := [m.label(month) for month in options.months if month not in landed]):
+        _say(f"There is no month {', '.join(unknown)}: months run from the first with landed lines to the last, {m.window_label(landed)}.")
         return _USAGE
-    landed = m.window(report.months[0], report.months[-1])
     months = _with_months_before(options.months, pending) if options.months else landed if options.all else pending
+    complaints: list[str] = []
     if months or not arrivals.is_published:
         succeeded, failures = pipeline.refresh(settings, months, report.line_count) if months else pipeline.publish(settings)
         if not succeeded:
@@ -180,12 +188,24 @@ def _refresh(options: argparse.Namespace, settings: Settings, *, was_killed: boo
     else:
         if was_killed or run_lock.killed_runs(settings):
             pipeline.end_killed_runs(settings)
-        if not page.is_current(settings, report.months[-1]):
-            page.write(settings)
-    print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
-    if report.refused:
-        _say(*_refusals(report))
+        if not page.is_current(settings, landed[-1]):
+            with _told(page.ReportError, complaints):
+                page.write(settings)
+    with _told(OtherVersionError, complaints):
+        print(summary.summarize(settings, months, time.monotonic() - started))  # noqa: T201
+    if complaints or report.refused:
+        # What keeps the report from being written keeps the summary too, where both complain.
+        _say(*complaints[:1], *_refusals(report))
     return _ATTENTION if report.refused else _DONE
+
+
+@contextlib.contextmanager
+def _told(kind: type[Exception], complaints: list[str]) -> Iterator[None]:
+    """Errors of a kind are told at the end, and what comes after the block goes on."""
+    try:
+        yield
+    except kind as error:
+        complaints.append(str(error))
 
 
 def _with_months_before(wanted: list[date], pending: list[date]) -> list[date]:
@@ -296,8 +316,14 @@ def _rollback(options: argparse.Namespace) -> int:
         except published_file.PublicationRefusedError as error:
             _say(str(error))
             return _ATTENTION
-        path = report.write(settings)
-    print(f"Readers see the publication {directory.name} again, and {path} is the report on it.")  # noqa: T201
+        readers = f"Readers see the publication {directory.name} again"
+        try:
+            path = report.write(settings)
+        except report.ReportError as error:
+            print(f"{readers}.")  # noqa: T201
+            _say(f"There is no report on it: {error}")
+            return _DONE
+    print(f"{readers}, and {path} is the report on it.")  # noqa: T201
     return _DONE
 
 
@@ -331,7 +357,7 @@ def _report(options: argparse.Namespace) -> int:
         path = report.write(_settings(options), options.month, options.out)
     except report.ReportError as error:
         _say(str(error))
-        return _ATTENTION
+        return _USAGE if isinstance(error, report.UnknownMonthError) else _ATTENTION
     print(path)  # noqa: T201
     return _DONE
 
@@ -359,8 +385,9 @@ def _home(options: argparse.Namespace) -> int:
 def _refusals(report: LandingReport) -> list[str]:
     if not report.refused:
         return []
+    counted = "1 file was" if len(report.refused) == 1 else f"{len(report.refused)} files were"
     return [
-        f"{len(report.refused)} files were refused; the others were used:",
+        f"{counted} refused{'; the rest was used' if report.landed else ''}:",
         *(f"  {one_line(f'{file.file_name}: {file.reason}')}" for file in report.refused),
     ]
 

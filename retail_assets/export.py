@@ -13,20 +13,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
-
-import duckdb
+from typing import TYPE_CHECKING, Final, Literal
 
 from retail_assets import publication, published_file
 from retail_assets.contracts import Column, Table
+from retail_assets.reading import reading
 from retail_assets.settings import Settings
 from retail_assets.warehouse import sql_text
 
+if TYPE_CHECKING:
+    import duckdb
+
 Format = Literal["parquet", "csv"]
-FORMATS: Final[tuple[Format, ...]] = ("parquet", "csv")
 
 _NOTE: Final = "export.json"
 _BUILDING_SUFFIX: Final = ".building"
@@ -66,6 +66,7 @@ def export(settings: Settings, out: Path, file_format: Format, names: Sequence[s
     Raises:
         publication.NothingPublishedError: Nothing is published yet.
         ExportError: A table is unknown, or the folder holds something else.
+        OtherVersionError: Code of another version made what is published.
     """
     out = out.absolute()
     version = publication.current(settings)
@@ -76,7 +77,7 @@ def export(settings: Settings, out: Path, file_format: Format, names: Sequence[s
     if out.is_dir() and any(out.iterdir()) and not (out / _NOTE).exists():
         raise ExportError(f"{out} holds other files, and an export replaces its folder. Name an empty or a new one.")
     # The version and not the link: a publication in the meantime must not be mixed in. One thread, because several share the rows out by chance.
-    with closing(duckdb.connect(version / publication.FILE_NAME, read_only=True, config={"threads": 1, **settings.duckdb_config})) as reader:
+    with reading(version / publication.FILE_NAME, {"threads": 1, **settings.duckdb_config}) as reader:
         known = _tables(reader)
         chosen = _chosen(known, names)
         building = out.with_name(f".{out.name}{_BUILDING_SUFFIX}")

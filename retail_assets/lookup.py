@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from retail_assets import months as m
 from retail_assets.lib import baskets
 from retail_assets.publication import FILE_NAME, NothingPublishedError
+from retail_assets.reading import reading
 from retail_assets.settings import Settings
 from retail_assets.warehouse import read
 
@@ -54,12 +53,13 @@ def recommend(settings: Settings, codes: Sequence[str], month: date | None = Non
     Raises:
         NothingPublishedError: Nothing is published yet.
         LookupRefusedError: The month is not published, or it knows none of the codes.
+        OtherVersionError: Code of another version made what is published.
     """
     file = settings.serving_dir / FILE_NAME
     if not file.exists():
         raise NothingPublishedError(f"Nothing is published in {settings.serving_dir} yet: `retail run` does it.")
     basket = list(dict.fromkeys(code.strip().upper() for code in codes))
-    with closing(duckdb.connect(file, read_only=True, config=settings.duckdb_config)) as reader:
+    with reading(file, settings.duckdb_config) as reader:
         published = read(reader, "select distinct snapshot_month from marts.product_recommendations order by snapshot_month")[
             "snapshot_month"
         ].to_list()

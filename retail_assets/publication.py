@@ -167,7 +167,8 @@ def _refuse_failed_checks(connection: duckdb.DuckDBPyConnection) -> None:
             f"{row['table_name']}.{row['check_name']} {m.label(row['invoice_month']) if row['invoice_month'] else ''}: {row['recovery']}"
             for row in failed.head(5).to_dicts()
         )
-        raise PublicationRefusedError(f"{failed.height} blocking checks have failed, so the last good publication stays: {listed}")
+        counted = "1 blocking check has" if failed.height == 1 else f"{failed.height} blocking checks have"
+        raise PublicationRefusedError(f"{counted} failed, so the last good publication stays: {listed}")
 
 
 def _refuse_emptied_tables(connection: duckdb.DuckDBPyConnection) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import date
 from typing import Final
 
-import duckdb
-
 from retail_assets import months as m
 from retail_assets import publication
+from retail_assets.reading import reading
 from retail_assets.settings import Settings
 from retail_assets.terminal import printable
 
 _LINES: Final = """
     select
         (select count(*) from raw.raw_transactions) as raw_lines,
-        (select sum(amount) from raw.raw_transactions) as raw_amount,
+        (select coalesce(sum(amount), 0) from raw.raw_transactions) as raw_amount,
         (select count(*) from core.transactions) as kept_lines,
-        (select sum(amount) from core.transactions) as kept_amount,
+        (select coalesce(sum(amount), 0) from core.transactions) as kept_amount,
         first_month,
         last_month
     from marts.publication
@@ -43,9 +41,13 @@ _RULES: Final = f"""
 
 
 def summarize(settings: Settings, months: list[date], seconds: float) -> str:
-    """The closing lines of a run over `months` that took `seconds`."""
+    """The closing lines of a run over `months` that took `seconds`.
+
+    Raises:
+        OtherVersionError: Code of another version made what readers see.
+    """
     path = settings.serving_dir / publication.FILE_NAME
-    with contextlib.closing(duckdb.connect(path, read_only=True, config=settings.duckdb_config)) as reader:
+    with reading(path, settings.duckdb_config) as reader:
         ((raw_lines, raw_amount, kept_lines, kept_amount, first, last),) = reader.execute(_LINES).fetchall()
         reasons = reader.execute(_REASONS).fetchall()
         segments = reader.execute(_SEGMENTS, {"month": last}).fetchall()

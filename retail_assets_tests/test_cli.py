@@ -11,13 +11,14 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets import cli
+from retail_assets import cli, summary
 from retail_assets.cli import main
 from retail_assets.lib import sample
 from retail_assets.settings import Settings
 
 LINES, SEED = 4_000, 3
 MONTHS = 13
+OTHER_VERSION = "20200101T000000.000000Z"
 QUESTIONS = (Path(__file__).parents[1] / "docs" / "questions.md").read_text(encoding="utf-8").split("\n## ")[1:]
 
 
@@ -228,7 +229,7 @@ def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path
     (tmp_path / "landing" / "broken.csv").write_text("a,b\n1,2\n")
     done = retail("run", "--home", tmp_path, "--months", "2010-12")
     assert done.returncode == 1
-    assert "broken.csv: Columns are missing" in done.stderr
+    assert "1 file was refused; the rest was used:\n  broken.csv: Columns are missing" in done.stderr
     with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
         assert reader.execute("select count(*) > 0 from core.transactions").fetchall() == [(True,)]
         assert reader.execute("select is_passed from marts.data_quality where check_name = 'no_file_refused'").fetchall() == [(False,)]
@@ -268,6 +269,39 @@ def test_what_was_rolled_back_stays_until_there_is_news_and_a_run_says_so(copied
     assert link.readlink() > newest
 
 
+def test_a_month_without_lines_between_landed_ones_is_a_month(tmp_path: Path) -> None:
+    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
+    for file in (tmp_path / "landing").iterdir():
+        if file.stem not in ("2010-12", "2011-02"):
+            file.unlink()
+    done = retail("run", "--home", tmp_path, "--months", "2010-12:2011-02")
+    assert done.returncode == 0, done.stderr
+    assert "Published 2010-12..2011-02; refreshed 2010-12..2011-02" in done.stdout
+    outside = retail("run", "--home", tmp_path, "--months", "2011-02:2011-03")
+    assert (outside.returncode, "There is no month 2011-03" in outside.stderr) == (2, True)
+    report = retail("report", "--home", tmp_path, "--month", "2011-01")
+    assert (report.returncode, report.stderr.split(",")[0]) == (2, "Nothing has landed for 2011-01")
+
+
+def test_settings_say_which_of_the_landed_months_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
+    monkeypatch.setenv("RETAIL_FIRST_MONTH", "2011-01")
+    monkeypatch.setenv("RETAIL_LAST_MONTH", "2011-02")
+    done = retail("run", "--home", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Published 2011-01..2011-02; refreshed 2011-01..2011-02" in done.stdout
+    assert "nothing has changed since" in retail("run", "--home", tmp_path).stdout
+    outside = retail("run", "--home", tmp_path, "--months", "2011-03")
+    assert (outside.returncode, "run from the first with landed lines to the last, 2011-01..2011-02" in outside.stderr) == (2, True)
+    monkeypatch.setenv("RETAIL_LAST_MONTH", "2010-12")
+    refused = retail("run", "--home", tmp_path)
+    assert (refused.returncode, "must not be before RETAIL_FIRST_MONTH" in refused.stderr) == (2, True)
+    monkeypatch.setenv("RETAIL_FIRST_MONTH", "2009-01")
+    monkeypatch.setenv("RETAIL_LAST_MONTH", "2009-02")
+    nothing = retail("run", "--home", tmp_path)
+    assert (nothing.returncode, "leave none of the landed months, 2010-12..2011-12" in nothing.stderr) == (2, True)
+
+
 def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
     (tmp_path / "warehouse").mkdir()
@@ -283,6 +317,7 @@ def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(tmp
     ("arguments", "complaint"),
     [
         (["run", "--months", "March"], "no range of months"),
+        (["run", "--months", "2011-03", "--all"], "not allowed with"),
         (["run", "--landing", "/does/not/exist"], "does not exist"),
         (["walk"], "invalid choice"),
         ([], "COMMAND"),
@@ -326,6 +361,43 @@ def test_a_report_that_is_missing_is_written_though_nothing_else_is_to_do(copied
     done = retail("run", "--home", copied)
     assert "nothing has changed since" in done.stdout
     assert report.read_text(encoding="utf-8") == text
+
+
+def test_the_summary_of_a_shop_that_sold_nothing_yet_is_told_in_zeros(copied: Path) -> None:
+    published = (copied / "serving" / "retail.duckdb").resolve()
+    published.chmod(0o644)
+    with duckdb.connect(published) as writer:
+        writer.execute("delete from core.transactions")
+        writer.execute("update raw.raw_transactions set amount = null")
+    lines = summary.summarize(Settings(home=copied), [], 0.0).splitlines()
+    assert [line.split("  ")[-1] for line in lines if " 0.00 GBP" in line][:2] == ["raw", "product sales and returns"]
+    assert "\n            0              0.00 GBP  product sales" in "\n".join(lines)
+
+
+@pytest.fixture
+def rolled_back(copied: Path) -> Path:
+    """A home whose readers see a version of other code: a column and a table of today are missing in it."""
+    now = (copied / "serving" / "retail.duckdb").resolve().parent
+    earlier = Path(shutil.copytree(now, now.with_name(OTHER_VERSION)))
+    (earlier / "retail.duckdb").chmod(0o644)
+    with duckdb.connect(earlier / "retail.duckdb") as writer:
+        writer.execute("alter table marts.monthly_kpis drop column anonymous_share")
+        writer.execute("drop table marts.association_rules")
+        writer.execute("drop table marts.product_recommendations")
+    return copied
+
+
+def test_a_version_of_other_code_is_put_back_and_run_and_rollback_say_that_its_report_cannot_be_written(rolled_back: Path) -> None:
+    back = retail("rollback", "--home", rolled_back, "--to", OTHER_VERSION)
+    assert (back.returncode, back.stdout) == (0, f"Readers see the publication {OTHER_VERSION} again.\n")
+    assert f"There is no report on it: The publication {OTHER_VERSION} was made by another version" in back.stderr
+    again = retail("run", "--home", rolled_back)
+    assert again.returncode == 0
+    assert again.stderr.count(f"The publication {OTHER_VERSION} was made by another version") == 1, again.stderr
+    for command in (["report"], ["recommend", "85123A"]):
+        refused = retail(*command, "--home", rolled_back)
+        assert (refused.returncode, "`retail publish` makes one anew" in refused.stderr) == (1, True)
+    assert "Traceback" not in back.stderr + again.stderr
 
 
 def test_no_sample_takes_the_place_of_what_was_published(copied: Path) -> None:

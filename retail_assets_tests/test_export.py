@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import json
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import duckdb
 import polars as pl
@@ -121,7 +123,7 @@ def test_a_null_is_no_empty_text(settings: Settings, tmp_path: Path) -> None:
     assert ",,-1.5000" in null
 
 
-@pytest.mark.parametrize("file_format", export.FORMATS)
+@pytest.mark.parametrize("file_format", get_args(export.Format))
 def test_the_same_publication_gives_the_same_bytes(settings: Settings, tmp_path: Path, file_format: export.Format) -> None:
     export.export(settings, tmp_path / "a", file_format)
     export.export(settings, tmp_path / "b", file_format)
@@ -144,6 +146,13 @@ def test_a_folder_with_other_files_is_left_alone(settings: Settings, tmp_path: P
     with pytest.raises(ExportError, match="letters holds other files"):
         export.export(settings, tmp_path / "letters", "csv")
     assert (tmp_path / "letters" / "dear.txt").read_text() == "Dear"
+
+
+def test_the_command_offers_the_formats_that_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "--out", "out", "--format", "xlsx"])
+    [offered] = re.findall(r"choose from (.*)\)", capsys.readouterr().err)
+    assert offered.replace("'", "").split(", ") == list(get_args(export.Format))
 
 
 def test_unknown_tables_are_named_beside_those_that_exist(settings: Settings, tmp_path: Path) -> None:

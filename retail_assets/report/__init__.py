@@ -9,6 +9,6 @@
 A pure function of the published file and the code: the same file gives the same bytes. Texts of users are escaped wherever they stand.
 """
 
-from retail_assets.report.page import ReportError, is_current, render, write
+from retail_assets.report.page import ReportError, UnknownMonthError, is_current, render, write
 
-__all__ = ["ReportError", "is_current", "render", "write"]
+__all__ = ["ReportError", "UnknownMonthError", "is_current", "render", "write"]

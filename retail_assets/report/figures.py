@@ -30,6 +30,10 @@ class ReportError(ValueError):
     """There is nothing to report on; the message says what to do."""
 
 
+class UnknownMonthError(ReportError):
+    """There is no report on the month that was asked for; the message says on which months there is one."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """What is known of one month and of the months before it.
@@ -113,15 +117,17 @@ def read_figures(connection: duckdb.DuckDBPyConnection, month: date | None = Non
     """Everything the report of a month shows; of the last published month where none is given.
 
     Raises:
-        ReportError: The file holds no such month.
+        ReportError: The file holds no month.
+        UnknownMonthError: The file holds no such month.
     """
     months = read(connection, queries.MONTHS).to_dicts()
     if not months:
         raise ReportError("The published file holds no month. `retail run` refreshes and publishes.")
     month = month or months[-1]["invoice_month"]
-    if month not in {row["invoice_month"] for row in months}:
-        published = m.window_label([row["invoice_month"] for row in months])
-        raise ReportError(f"{m.label(month)} is not in the published file, which holds {published}.")
+    if month not in (published := [row["invoice_month"] for row in months]):
+        if published[0] < month < published[-1]:
+            raise UnknownMonthError(f"Nothing has landed for {m.label(month)}, so there is no report on it. Reports on later months tell the gap.")
+        raise UnknownMonthError(f"{m.label(month)} is not in the published file, which holds {m.window_label(published)}.")
     of_month = {"month": month}
     customers = read(connection, queries.CUSTOMERS, of_month)
     cells = _cells(read(connection, queries.RFM_CELLS, of_month))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
-
 from retail_assets.files import write_whole
 from retail_assets.publication import FILE_NAME
+from retail_assets.reading import OtherVersionError, reading
 from retail_assets.report import charts, sentences, texts
-from retail_assets.report.figures import Figures, ReportError, read_figures
+from retail_assets.report.figures import Figures, ReportError, UnknownMonthError, read_figures
 from retail_assets.terminal import printable
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from retail_assets.settings import Settings
 
-__all__ = ["ReportError", "is_current", "render", "write"]
+__all__ = ["ReportError", "UnknownMonthError", "is_current", "render", "write"]
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -34,12 +32,16 @@ def render(published: Path, month: date | None = None, config: Mapping[str, Any]
     """The report of a month of a published file, of its last month where none is given, and which month that is. `config` is for DuckDB.
 
     Raises:
-        ReportError: There is no such file, or no such month in it.
+        ReportError: There is no such file, no month in it, or code of another version made it.
+        UnknownMonthError: There is no such month in it.
     """
     if not published.exists():
         raise ReportError(f"There is no published file at {published}. `retail run` refreshes and publishes.")
-    with contextlib.closing(duckdb.connect(published, read_only=True, config=dict(config or {}))) as reader:
-        figures = read_figures(reader, month)
+    try:
+        with reading(published, config or {}) as reader:
+            figures = read_figures(reader, month)
+    except OtherVersionError as error:
+        raise ReportError(str(error)) from error
     return figures.month, _render(figures)
 
 
@@ -47,7 +49,8 @@ def write(settings: Settings, month: date | None = None, out: Path | None = None
     """Write the report on what readers see now, whole or not at all, and return its path: `out`, or `<month>.html` in the folder of reports.
 
     Raises:
-        ReportError: Nothing is published, or no such month.
+        ReportError: Nothing is published, no month, or by code of another version.
+        UnknownMonthError: There is no such month in it.
     """
     shown, text = render(settings.serving_dir / FILE_NAME, month, settings.duckdb_config)
     path = out or settings.report_path(shown)

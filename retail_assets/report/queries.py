@@ -9,7 +9,10 @@ from typing import Final
 
 from retail_assets.summary import TELLING_RULE
 
-PUBLICATION: Final = "select * from marts.publication"
+PUBLICATION: Final = """
+    select published_at, code_version, file_count, raw_line_count, settings, settings_hash, seed, run_id
+    from marts.publication
+"""
 
 MONTHS: Final = """
     with movements as (
