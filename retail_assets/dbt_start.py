@@ -73,25 +73,15 @@ def _dbt(arguments: list[str], manifest: object = None) -> int:
 def warm(settings: Settings) -> Iterator[None]:
     """A dbt that loads itself and reads the project while the block goes on, for the first `retail-dbt build` inside it."""
     from retail_assets.dbt_project import PARTIAL_PARSE, current_manifest  # noqa: PLC0415 - `retail-dbt` itself needs none of it
-    from retail_assets.settings import DBT_PROJECT_DIR  # noqa: PLC0415
 
-    project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
-    places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
+    saved_project = current_manifest().with_name(PARTIAL_PARSE)
     address = socket_path(settings)
     listener = _listener(address)
-    if listener is None:
+    process = None if listener is None else _started(listener, saved_project, settings)
+    if process is None:
+        remove_socket(settings)
         yield
         return
-    with listener:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno()), current_manifest().with_name(PARTIAL_PARSE)],
-            env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-            pass_fds=[listener.fileno()],
-            # Its end tells the one who waits that this process is gone, however it went.
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
     os.environ[WARM_DBT] = str(address)
     try:
         yield
@@ -100,6 +90,25 @@ def warm(settings: Settings) -> Iterator[None]:
         process.kill()
         process.communicate()
         remove_socket(settings)
+
+
+def _started(listener: socket.socket, saved_project: Path, settings: Settings) -> subprocess.Popen[bytes] | None:
+    """A dbt that waits at a socket. None where the machine lets no further process start: the run does without."""
+    from retail_assets.settings import DBT_PROJECT_DIR  # noqa: PLC0415
+
+    project = {name: str(DBT_PROJECT_DIR) for name in ("DBT_PROJECT_DIR", "DBT_PROFILES_DIR")}
+    places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
+    with listener, suppress(OSError):
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno()), saved_project],
+            env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            pass_fds=[listener.fileno()],
+            # Its end tells the one who waits that this process is gone, however it went.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    return None
 
 
 def remove_socket(settings: Settings) -> None:

@@ -39,7 +39,7 @@ _LARGEST_BYTES: Final = 64 * 2**20
 """Larger frames stay where they are: a copy would double the memory, and the work on them is in libraries that use all cores anyway."""
 
 _MOST: Final = 4
-"""Each takes some 200 MB, and the steps of a run go on one after another."""
+"""Each takes memory (docs/operations.md), and the steps of a run go on one after another."""
 
 _FEWEST_LINES: Final = 10_000
 """Fewer are worked on sooner than a worker has loaded."""
@@ -130,16 +130,23 @@ def running(settings: Settings, line_count: int) -> Iterator[None]:
     worker_count = min(os.cpu_count() or 1, _MOST) if sys.platform == "linux" else 1
     ours, theirs = zip(*(Pipe() for _ in range(worker_count)), strict=True)
     descriptors = [connection.fileno() for connection in theirs]
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "retail_assets.worker", *map(str, descriptors)],
-        pass_fds=descriptors,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        # A group of their own: Ctrl-C means the run, which ends them all, whatever they are doing.
-        process_group=0,
-    )
-    for connection in theirs:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "retail_assets.worker", *map(str, descriptors)],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # A group of their own: Ctrl-C means the run, which ends them all, whatever they are doing.
+            process_group=0,
+        )
+    except OSError:
+        # The machine lets no further process start: the run does all of it.
+        process = None
+    for connection in theirs if process else (*ours, *theirs):
         connection.close()
+    if process is None:
+        yield
+        return
     _running.extend(map(_Worker, ours))
     try:
         yield

@@ -65,6 +65,14 @@ def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(settings: Settings) 
     assert done[0] == done[1]
 
 
+def test_where_no_process_can_be_started_dbt_starts_when_it_is_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/does/not/exist")
+        with warm(settings):
+            assert WARM_DBT not in os.environ
+            assert not socket_path(settings).exists()
+
+
 def test_a_warm_dbt_goes_by_what_was_saved_of_the_project(settings: Settings) -> None:
     with warm(settings):
         assert dbt(settings, *BUILD).returncode == 0

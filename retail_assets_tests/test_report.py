@@ -27,7 +27,7 @@ import polars as pl
 import pytest
 
 from retail_assets.lib import sample
-from retail_assets.report import ReportError, charts, figures, render, sentences, texts
+from retail_assets.report import ReportError, UnknownMonthError, charts, figures, render, sentences, texts
 from retail_assets.report.figures import Figures, Row
 from retail_assets.seeds import read_seed
 
@@ -131,7 +131,7 @@ def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("month", "code", "complaint"), [("2015-01", 1, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "give one month")]
+    ("month", "code", "complaint"), [("2015-01", 2, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "give one month")]
 )
 def test_a_month_that_is_none_is_refused(published: Path, month: str, code: int, complaint: str) -> None:
     done = retail("report", "--home", published.parent.parent, "--month", month)
@@ -298,6 +298,8 @@ def test_a_single_month_compares_with_nothing(published: Path, tmp_path: Path) -
 def test_a_month_without_data_is_a_gap_and_not_the_month_before(published: Path, tmp_path: Path) -> None:
     page = Page(altered(published, tmp_path, "delete from marts.monthly_kpis where invoice_month = '2011-11-01'"))
     assert "Nothing has landed for November 2011." in page.text
+    with pytest.raises(UnknownMonthError, match="Nothing has landed for 2011-11"):
+        render(tmp_path / "retail.duckdb", date(2011, 11, 1))
     assert "on Nov 2011" not in page.text
     assert "on Dec 2010" in page.text
 
@@ -720,6 +722,14 @@ def test_the_policy_stops_what_would_reach_for_the_network(browser: Chrome, run:
         "const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image);"
     )
     assert violated == "img-src"
+
+
+def test_where_no_engine_can_be_started_ahead_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/does/not/exist")
+        with charts.ready():
+            broken.undo()
+            assert charts.draw([{"data": {"values": []}, "mark": "point"}])[0].startswith("<svg")
 
 
 def test_an_engine_that_started_ahead_draws_the_same_once_and_is_not_missed() -> None:

@@ -148,6 +148,13 @@ def test_few_lines_too_many_and_other_engines_have_no_worker() -> None:
         assert worker.count() == 0
 
 
+def test_where_no_process_can_be_started_the_run_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/does/not/exist")
+    with worker.running(Settings(), MANY_LINES):
+        assert worker.count() == 0
+        assert worker.call(place, LINES) == (os.getpid(), LINES.height)
+
+
 def test_workers_end_with_the_block() -> None:
     with worker.running(Settings(), MANY_LINES):
         process_id, _ = worker.call(place, LINES)

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -91,7 +91,8 @@ _ready: list[subprocess.Popen[str]] = []
 @contextmanager
 def ready() -> Iterator[None]:
     """Inside the block, the engine of the first drawing has started before it is needed: it takes longer to load than to draw."""
-    _ready.append(_engine("ahead"))
+    with suppress(OSError):  # whoever draws starts an engine, or says why that cannot be done
+        _ready.append(_engine("ahead"))
     try:
         yield
     finally:
