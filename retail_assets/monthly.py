@@ -155,15 +155,14 @@ def monthly_asset(
                 engine = engine_of(settings)
                 made = engine.months(tables, connection, months, settings)
                 with nullcontext(made) if made else _prepared_ahead(connection, months, settings, *steps) as build_month:
+                    step = _Step(context, connection, engine, build_month, catch_up, tables, inputs, origins)
                     written: date | None = None
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
                         before = None if (earlier := m.shift(month, -1)) == written else earlier
                         is_first = not any(outcome.results for outcome in outcomes)
                         asked = [check for check in all_checks if check.by_month or is_first]
-                        outcome = _refresh_month(
-                            context, connection, month, engine, build_month, catch_up, tables, asked, inputs, origins, refused, before
-                        )
+                        outcome = _refresh_month(step, month, asked, refused, before)
                         written = written if outcome.is_blocked else month
                         outcomes.append(outcome)
                 is_shown = not outcomes[-1].is_blocked
@@ -255,49 +254,51 @@ class _MonthBlockedError(Exception):
     """Leaves the transaction of a month whose ERROR check failed."""
 
 
-def _refresh_month(
-    context: dg.AssetExecutionContext,
-    connection: duckdb.DuckDBPyConnection,
-    month: date,
-    engine: Engine,
-    build: Callable[[date], engines.Frames | Iterator[Frames]],
-    catch_up: CatchUp | None,
-    tables: Sequence[Table],
-    checks: Sequence[quality.Check],
-    inputs: Sequence[order.Input],
-    origins: Mapping[date, provenance.Origin],
-    refused: Sequence[date],
-    before: date | None,
-) -> _Outcome:
+@dataclass(frozen=True)
+class _Step:
+    """What is the same for every month of a step."""
+
+    context: dg.AssetExecutionContext
+    connection: duckdb.DuckDBPyConnection
+    engine: Engine
+    build: Callable[[date], engines.Frames | Iterator[Frames]]
+    catch_up: CatchUp | None
+    tables: Sequence[Table]
+    inputs: Sequence[order.Input]
+    origins: Mapping[date, provenance.Origin]
+
+
+def _refresh_month(step: _Step, month: date, checks: Sequence[quality.Check], refused: Sequence[date], before: date | None) -> _Outcome:
     """Build, write and check a month in one transaction; an ERROR check that fails leaves the month as it was.
 
     `before` is the month before, where it was not written just now: it catches up, and its checks that look ahead are asked as well.
     """
     started = time.perf_counter()
-    stale = order.stale_inputs(connection, month, inputs, origins)
-    behind = sorted({needed for table, needed in stale if table in tables})
+    context, connection = step.context, step.connection
+    stale = order.stale_inputs(connection, month, step.inputs, step.origins)
+    behind = sorted({needed for table, needed in stale if table in step.tables})
     if waits_for := [needed for needed in behind if needed in refused]:
         return _Outcome(month, [], 0, waits_for=waits_for[0])
     if behind:
-        order.wait_for_months_before(context, month, tables[0], behind)
+        order.wait_for_months_before(context, month, step.tables[0], behind)
     order.let_other_runs_go_first(context, month, sorted({needed for _, needed in stale if needed < month}))
     results: list[quality.Result] = []
     row_counts: dict[Table, int] = {}
     try:
         with transaction(connection):
-            if catch_up and before:
-                catch_up(connection, month)
-            built = build(month)
+            if step.catch_up and before:
+                step.catch_up(connection, month)
+            built = step.build(month)
             if isinstance(built, Mapping):
-                row_counts = {table: engine.replace_month(connection, table, month, rows) for table, rows in built.items()}
+                row_counts = {table: step.engine.replace_month(connection, table, month, rows) for table, rows in built.items()}
             else:
                 row_counts = _store_parts(connection, month, built)
-            again = [before] if before in origins else []
+            again = [before] if before in step.origins else []
             results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
             quality.store(connection, results)
-            provenance.note(connection, [table.full_name for table in tables], month, None if stale else origins.get(month))
+            provenance.note(connection, [table.full_name for table in step.tables], month, None if stale else step.origins.get(month))
     except _MonthBlockedError:
         with transaction(connection):
             quality.store(connection, results)
