@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from retail_assets import contracts, published_file
+from retail_assets import contracts, dbt_tests, published_file
 from retail_assets.dbt_models import doc_name
 from retail_assets.lib import cleaning
 from retail_assets.settings import DBT_PROJECT_DIR, PREFIX, REPOSITORY, Settings
@@ -57,7 +57,7 @@ def render_rules() -> str:
 
 
 def render_checks() -> str:
-    """Every check that runs beside an asset, by table, as Dagster knows it."""
+    """Every check that runs beside an asset, by table, as Dagster knows it; of the tests of dbt, the kinds."""
     # Dagster takes seconds to import, and only this document needs it.
     from dagster import AssetsDefinition  # noqa: PLC0415
 
@@ -79,6 +79,7 @@ def render_checks() -> str:
     # The same question of every table: one row.
     current = next(iter(currency.months_are_current.check_specs))
     rows.append(("every table above but the landing's", f"`{current.name}`", "WARN", current.description or "", currency.RECOVERY))
+    rows += (("models of dbt", f"`{name}_...`", "ERROR", kind.question, kind.recovery) for name, kind in dbt_tests.KINDS.items())
     return _markdown_table(("table", "check", "severity", "what it asks", "what to do when it fails"), rows)
 
 

@@ -4,13 +4,15 @@ One dbt start per run builds them all. They are views, so they always show the m
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 
 from retail_assets.dbt_project import DBT_PROJECT, current_manifest
 from retail_assets.dbt_start import target_path
+from retail_assets.dbt_tests import KINDS
 from retail_assets.lib import column_lineage
 from retail_assets.monthly import COLUMN_LINEAGE, POOL, SINGLE_RUN
 from retail_assets.order import open_warehouse
@@ -21,9 +23,31 @@ from retail_assets.warehouse import Warehouse
 os.environ["RETAIL_WAREHOUSE"] = str(Settings.from_environment().warehouse_path)
 
 
+class _Translator(DagsterDbtTranslator):
+    """dbt tests as checks that say what they ask and what to do, as all others do."""
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None:
+            return None
+        test = manifest["nodes"][unique_id]["test_metadata"]
+        kind = KINDS[test["name"]]
+        return dg.AssetCheckSpec(
+            spec.name,
+            asset=spec.asset_key,
+            description=kind.asked(test["kwargs"]),
+            additional_deps=spec.additional_deps,
+            blocking=spec.blocking,
+            metadata={**(spec.metadata or {}), "recovery": kind.recovery},
+        )
+
+
 @dbt_assets(
     manifest=current_manifest(),
     project=DBT_PROJECT,
+    dagster_dbt_translator=_Translator(),
     name="dbt_models",
     # Unit tests judge the models, not the data: `make test` runs them. Seeds are read by Python; no model needs them.
     exclude="resource_type:unit_test resource_type:seed",
