@@ -18,7 +18,7 @@ from retail_assets.lib import parsing
 
 
 def main() -> None:
-    """Print the table of `docs/landing.md`."""
+    """Print the table, which `docs/benchmarks.md` holds as well."""
     files = csv_files()
     print("## Reading the real data\n\n| file | reader | lines | seconds | ratio |\n|---|---|---|---|---|")
     readers: dict[str, Callable[[], int]] = {

@@ -1,6 +1,6 @@
 """Segments side by side on a published file: algorithms, transforms, ids raw and aligned, kept and refitted models, and the usual notebook.
 
-Prints the tables of docs/segments.md. Usage: `python benchmarks/segments.py data/serving/retail.duckdb`.
+Prints what docs/customers.md quotes. Usage: `python benchmarks/segments.py data/serving/retail.duckdb`.
 """
 
 from __future__ import annotations

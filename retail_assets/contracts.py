@@ -136,8 +136,8 @@ LANDED_FILES = Table(
         Column(
             "status",
             "VARCHAR",
-            "`landed` (its lines count), `duplicate` (same content as an earlier name), `superseded` (newer content under its name, or gone), "
-            "`refused` (could not be read; see reason).",
+            "`landed` (its lines count), `duplicate` (same content as an earlier name), `superseded` (newer content came under its "
+            "name, or it had been refused and is gone), `refused` (could not be read; see reason).",
         ),
         Column("reason", "VARCHAR", "Why the file was refused, and what to do.", nullable=True),
         Column("line_count", "BIGINT", "Lines below the header."),

@@ -1,4 +1,4 @@
-"""segments: customers grouped by how they buy, with ids that keep their meaning from month to month. The method stands in `lib/segments.py`."""
+"""segments: customers grouped by how they buy, with ids that keep their meaning from month to month. The method stands in `lib/segments/`."""
 
 from __future__ import annotations
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LINES_SCHEMA = {"basket_id": pl.String(), "item": pl.String()}
-
 
 def baskets(transactions: pl.DataFrame, min_items: int = 2) -> pl.DataFrame:
     """The baskets of shoppers: the distinct products of every sale invoice that holds at least `min_items` of them.
