@@ -55,6 +55,8 @@ CASES = {
     "day first, decided by the last slices": frame(DAY_FIRST),
     "Excel serials, of which one alone tells seconds": frame(SERIALS),
     "a decimal comma in the last slice only": frame(ISO, ["2"] * 9 + ["2,5"]),
+    "commas that may be of thousands, and one in the last slice that may not": frame(ISO, ["1,000"] * 9 + ["2,5"]),
+    "commas that may be of thousands everywhere": frame(ISO, ["1,000"] * 9 + ["2"]),
     "commas, but a point in the last slice: no decimal commas": frame(ISO, ["2,5"] * 9 + ["2.5"]),
 }
 

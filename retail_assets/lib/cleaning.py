@@ -56,7 +56,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "unparseable",
         _IS_UNPARSEABLE,
-        "Quantity, price or date cannot be read, or the invoice number or product code is empty.",
+        "Quantity, price or date cannot be read, the invoice number or product code is empty, or quantity times price is 10^14 or more.",
         "quantity `six`",
     ),
     Rule(
@@ -266,12 +266,17 @@ def _normalized(raw: pl.DataFrame) -> pl.DataFrame:
             invoice=_text("invoice_no").str.to_uppercase(),
             product=_text("stock_code").str.to_uppercase(),
             text=_folded(raw.get_column("description")),
-            # Tools that know no missing whole numbers write `17850.0`.
-            customer=_text("customer_id").str.to_uppercase().str.replace(r"\.0+$", ""),
+            customer=customer_text(pl.col("customer_id")),
             nation=_text("country").fill_null(_UNKNOWN_COUNTRY),
         )
         .collect()
     )
+
+
+def customer_text(customer_id: pl.Expr) -> pl.Expr:
+    """The customer that a text names: tools that know no missing whole numbers write `17850.0`, and `nan` for nobody."""
+    customer = customer_id.str.strip_chars().str.to_uppercase().str.replace(r"\.0+$", "")
+    return pl.when(~customer.is_in(["", "NAN"])).then(customer)
 
 
 def _text(column: str) -> pl.Expr:

@@ -159,7 +159,8 @@ class TestValues:
         }
 
     @pytest.mark.parametrize(
-        ("text", "customer"), [("17850.0", "17850"), ("17850", "17850"), ("17850 ", "17850"), (" ", None), (None, None), (" ab7 ", "AB7")]
+        ("text", "customer"),
+        [("17850.0", "17850"), ("17850", "17850"), ("17850 ", "17850"), (" ", None), (None, None), ("nan", None), (" NaN", None), (" ab7 ", "AB7")],
     )
     def test_spellings_of_a_customer_are_one_customer(self, text: str | None, customer: str | None) -> None:
         assert values(cleaned(raw_lines([(*SALE[:6], text, UK)])), "customer_id") == [customer]

@@ -112,6 +112,14 @@ def test_an_ambiguous_file_is_refused_with_the_name_of_the_setting_and_readable_
     assert parse_lines(ambiguous, "day_first").lines["invoice_month"].to_list() == [date(2011, 4, 1)]
 
 
+def test_a_file_of_two_orders_is_not_said_to_have_no_day_above_12() -> None:
+    both = read_csv(csv_of(*(f"1,A,x,1,{text},1.00,,UK" for text in ("1/13/2011 8:00", "13/1/2011 8:00")))).lines.with_columns(file_id=pl.lit("f"))
+    reason = parse_lines(both).refused["f"]
+    assert "as many can be read as month/day/year ('1/13/2011 8:00') as day/month/year ('13/1/2011 8:00')" in reason
+    assert "above 12" not in reason
+    assert parse_lines(both, "day_first").lines["parsed_invoiced_at"].to_list() == [None, datetime(2011, 1, 13, 8)]
+
+
 def test_a_file_without_readable_dates_is_refused_and_the_others_go_on() -> None:
     good, bad = (read_csv(csv_of(line)).lines for line in (LINE, LINE.replace("2010-12-01 08:26:00", "yesterday")))
     read = parse_lines(pl.concat([bad.with_columns(file_id=pl.lit("bad")), good.with_columns(file_id=pl.lit("good"))]))
@@ -127,10 +135,16 @@ def test_a_line_without_a_readable_date_belongs_to_the_month_of_its_neighbour() 
 
 @pytest.mark.parametrize(
     ("text", "quantity"),
-    [("6", 6), (" -6 ", -6), ("6.0", 6), ("6.5", None), ("", None), ("six", None), ("99999999999", None), ("1e3", None)],
+    [
+        *[("6", 6), (" -6 ", -6), ("6.0", 6), ("6,00", 6), ("6.5", None), ("", None), ("six", None), ("99999999999", None), ("1e3", None)],
+        # These may be thousands to whoever wrote them ...
+        *[("1,000", None), ("1.000", None), ("-10.000", None), ("+100,000", None), ("1,000,000", None), ("1,200", None)],
+        # ... and these may not.
+        *[("1.0000", 1), ("0.000", 0), ("1000.000", 1000), ("012,000", 12)],
+    ],
 )
 def test_quantities(text: str, quantity: int | None) -> None:
-    assert parsed(f"1,A,x,{text},2010-12-01 08:26:00,1.00,,UK").lines["parsed_quantity"][0] == quantity
+    assert parsed(f'1,A,x,"{text}",2010-12-01 08:26:00,1.00,,UK').lines["parsed_quantity"][0] == quantity
 
 
 @pytest.mark.parametrize(
@@ -157,6 +171,25 @@ def test_a_decimal_comma_is_decided_for_the_whole_file() -> None:
     mixed = parsed("1;A;x;2;2010-12-01 08:26:00;2,555;;UK", "1;A;x;2;2010-12-01 08:26:00;3.10;;UK", header=header)
     assert commas.lines["amount"].to_list() == [Decimal("5.10"), Decimal("6")]
     assert mixed.lines["amount"].to_list() == [None, Decimal("6.20")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "prices"),
+    [
+        # Nothing shows whether 1,000 is a thousand or one: neither is taken for true.
+        (("1", "15", "1,000", "2"), ("1", "15", None, "2")),
+        (("12,500", "-999,999"), (None, None)),
+        # One price that cannot be thousands shows what the commas are.
+        (("1,5", "1,000"), ("1.5", "1")),
+        (("1,55", "1,000"), ("1.55", "1")),
+        (("1,5555", "1,000"), ("1.5555", "1")),
+        (("0,125", "1,000"), ("0.125", "1")),
+        (("1234,567", "1,000"), ("1234.567", "1")),
+    ],
+)
+def test_a_comma_is_decimal_only_where_a_price_could_not_be_thousands(texts: tuple[str, ...], prices: tuple[str | None, ...]) -> None:
+    read = parsed(*(f"1;A;x;2;2010-12-01 08:26:00;{text};;UK" for text in texts), header=HEADER.replace(",", ";"))
+    assert read.lines["parsed_unit_price"].to_list() == [None if price is None else Decimal(price) for price in prices]
 
 
 def test_an_amount_too_large_to_store_is_none_and_stops_nothing() -> None:

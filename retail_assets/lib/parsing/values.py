@@ -41,6 +41,9 @@ _DECIMALS_OF_A_SECOND: Final = 5
 _SMALLEST_DATED_SHARE: Final = 0.5
 """A file whose dates are mostly unreadable is not what its name says; single bad dates are lines for quarantine."""
 
+_THOUSANDS: Final = r"^[+-]?[1-9]\d{0,2}[.,]"
+"""A number that begins so and goes on with exactly three digits could be thousands: `1,000` is a thousand to one shop and one to another."""
+
 _LARGEST_AMOUNT: Final = 10**14
 """Beyond this, an amount does not fit DECIMAL(18,4)."""
 
@@ -189,15 +192,27 @@ def _decide_dates(lines: pl.DataFrame, allowed: dict[str, tuple[str, ...]]) -> t
         example = next(iter(lines["invoice_date"].drop_nulls()), "")
         raise RefusedFileError(
             f"Most dates of the column InvoiceDate cannot be read, such as {example[:40]!r}. Known orders: {', '.join(_DATE_FORMATS)}, "
-            "each with a time of day. If RETAIL_DATE_ORDER is set, it may be wrong for this file."
+            "with a time of day or without. If RETAIL_DATE_ORDER is set, it may be wrong for this file."
         )
     rivals = [name for name in readings if name != best and read_count[name] == read_count[best] and not readings[name].equals(readings[best])]
     if rivals:
-        raise RefusedFileError(
-            f"The dates can be read as {best} and as {rivals[0]}: no day is above 12, such as {lines['invoice_date'].drop_nulls()[0][:40]!r}. "
+        raise _undecided(lines["invoice_date"], {name: readings[name] for name in (best, rivals[0])})
+    return best, readings[best]
+
+
+def _undecided(column: pl.Series, readings: dict[str, pl.Series]) -> RefusedFileError:
+    """Two orders that read equally many dates of a column: all of them, or each some that the other does not."""
+    (one, dates), (other, others) = readings.items()
+    only_one, only_other = (column.filter(a.is_not_null() & b.is_null()) for a, b in ((dates, others), (others, dates)))
+    if only_one.is_empty():
+        return RefusedFileError(
+            f"The dates can be read as {one} and as {other}: no day is above 12, such as {column.drop_nulls()[0][:40]!r}. "
             "Set RETAIL_DATE_ORDER to month_first or day_first."
         )
-    return best, readings[best]
+    return RefusedFileError(
+        f"The dates are of two orders, and as many can be read as {one} ({only_one[0][:40]!r}) as {other} ({only_other[0][:40]!r}). Write all of them "
+        "in one order, or set RETAIL_DATE_ORDER to month_first or day_first; the dates of the other order are then none."
+    )
 
 
 def _serial_unit(column: pl.Series) -> int | None:
@@ -219,15 +234,17 @@ def _from_serials(column: pl.Series, unit_seconds: int) -> pl.Series:
 
 
 def _quantity() -> pl.Expr:
+    """Whole numbers, also with decimals that are all 0 and could not be thousands."""
     text = pl.col("quantity").str.strip_chars()
-    whole = text.str.replace(r"[.,]0+$", "")
+    whole = pl.when(text.str.contains(_THOUSANDS + "000$")).then(text).otherwise(text.str.replace(r"[.,]0+$", ""))
     return pl.when(whole.str.contains(r"^[+-]?\d+$")).then(whole.str.to_integer(strict=False, dtype=pl.Int32)).alias("parsed_quantity")
 
 
 def _has_decimal_comma() -> pl.Expr:
-    """Whether a whole column of prices uses commas and no points."""
+    """Whether a whole column of prices uses commas and no points, and some comma could not be one of thousands."""
     text = pl.col("unit_price").str.strip_chars()
-    return text.str.contains(r"^[+-]?\d+,\d+$").any() & ~text.str.contains(".", literal=True).any()
+    shows = text.str.contains(r"^[+-]?\d+,\d+$") & ~text.str.contains(_THOUSANDS + r"\d{3}$")
+    return shows.any() & ~text.str.contains(".", literal=True).any()
 
 
 def _unit_price(has_decimal_comma: pl.Expr) -> pl.Expr:
