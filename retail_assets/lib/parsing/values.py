@@ -210,7 +210,7 @@ def _undecided(column: pl.Series, readings: dict[str, pl.Series]) -> RefusedFile
             "Set RETAIL_DATE_ORDER to month_first or day_first."
         )
     return RefusedFileError(
-        f"The dates are of two orders, and as many can be read as {one} ({only_one[0][:40]!r}) as {other} ({only_other[0][:40]!r}). Write all of them "
+        f"The dates are of two orders, and as many can be read as {one} ({only_one[0][:40]!r}) as {other} ({only_other[0][:40]!r}). Write them all "
         "in one order, or set RETAIL_DATE_ORDER to month_first or day_first; the dates of the other order are then none."
     )
 
