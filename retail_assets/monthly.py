@@ -155,7 +155,7 @@ def monthly_asset(
                 engine = engine_of(settings)
                 made = engine.months(tables, connection, months, settings)
                 with nullcontext(made) if made else _prepared_ahead(connection, months, settings, *steps) as build_month:
-                    step = _Step(context, connection, engine, build_month, catch_up, tables, inputs, origins)
+                    step = _Step(context, connection, settings, engine, build_month, catch_up, tables, all_checks, inputs, origins)
                     written: date | None = None
                     for month in months:
                         refused = [outcome.month for outcome in outcomes if outcome.is_blocked]
@@ -260,10 +260,12 @@ class _Step:
 
     context: dg.AssetExecutionContext
     connection: duckdb.DuckDBPyConnection
+    settings: Settings
     engine: Engine
     build: Callable[[date], engines.Frames | Iterator[Frames]]
     catch_up: CatchUp | None
     tables: Sequence[Table]
+    checks: Sequence[quality.Check]
     inputs: Sequence[order.Input]
     origins: Mapping[date, provenance.Origin]
 
@@ -294,14 +296,18 @@ def _refresh_month(step: _Step, month: date, checks: Sequence[quality.Check], re
             else:
                 row_counts = _store_parts(connection, month, built)
             again = [before] if before in step.origins else []
-            results += [quality.run(connection, check, asked) for check in checks for asked in [*(again if check.looks_ahead else []), month]]
+            results += [
+                quality.run(connection, check, asked, step.settings)
+                for check in checks
+                for asked in [*(again if check.looks_ahead else []), month]
+            ]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
-            quality.store(connection, results)
+            quality.store(connection, results, step.checks)
             provenance.note(connection, [table.full_name for table in step.tables], month, None if stale else step.origins.get(month))
     except _MonthBlockedError:
         with transaction(connection):
-            quality.store(connection, results)
+            quality.store(connection, results, step.checks)
     outcome = _Outcome(
         month=month,
         results=results,

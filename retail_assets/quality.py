@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from retail_assets.contracts import CHECK_RESULTS, Table
+from retail_assets.settings import Settings
 from retail_assets.warehouse import append, read
 
 Severity = Literal["ERROR", "WARN"]
@@ -32,12 +33,14 @@ class Check:
         name: Name in the Dagster UI and in `quality.check_results`.
         table: The table it speaks of.
         description: What it asks.
-        query: SQL that gives one row of the two, with the parameter `$month` (where `by_month`) and those of `parameters`; or, where SQL cannot
-            know (a calendar), a function of the connection and the month that gives the two.
+        query: SQL that gives one row of the two, with the parameter `$month` (where `by_month`), those of `parameters` and those of `settings`; or,
+            where SQL cannot know (a calendar), a function of the connection and the month that gives the two.
         recovery: What a person does when it fails.
         severity: `ERROR` blocks, `WARN` reports.
         by_month: It is asked of a month; else it speaks of the whole table.
         looks_ahead: What it says of a month depends on whether a later one has landed: it is asked of the month before again when a month is written.
+        parameters: Values of the query's parameters.
+        settings: Names of settings of the run that are parameters of the query as well.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Check:
     by_month: bool = True
     looks_ahead: bool = False
     parameters: Mapping[str, object] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if callable(self.query) and not self.by_month:
@@ -77,13 +81,14 @@ class Result:
         return not self.is_passed and self.check.severity == "ERROR"
 
 
-def run(connection: duckdb.DuckDBPyConnection, check: Check, month: date | None = None) -> Result:
-    """Ask the check of a month, on the connection (and in the transaction) that is given."""
+def run(connection: duckdb.DuckDBPyConnection, check: Check, month: date | None = None, settings: Settings | None = None) -> Result:
+    """Ask the check of a month, on the connection (and in the transaction) that is given; `settings` are for the checks that read some."""
     if check.by_month and month is None:
         raise ValueError(f"{check.name} is a check of a month")
     asked = month if check.by_month else None
     if isinstance(check.query, str):
-        parameters = {**check.parameters, **({"month": asked} if asked else {})}
+        of_run = {name: getattr(settings, name) for name in check.settings}
+        parameters = {**check.parameters, **of_run, **({"month": asked} if asked else {})}
         ((observed, expected),) = connection.execute(check.query, parameters).fetchall()
         return Result(check, asked, str(observed), str(expected))
     assert asked is not None  # noqa: S101 - a function is asked of a month, see Check

@@ -8,12 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from retail_assets import months as m
+from retail_assets import quality
 from retail_assets.contracts import (
     ASSOCIATION_RULES,
     CUSTOMER_SEGMENTS,
@@ -26,7 +28,7 @@ from retail_assets.contracts import (
 )
 from retail_assets.defs import rules
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, append, read_months, replace_month, transaction
+from retail_assets.warehouse import Warehouse, append, create_statement, read_months, replace_month, transaction
 
 MONTHS = m.window(date(2011, 1, 1), date(2011, 4, 1))
 TABLES = (FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY, GROUP_RULES)
@@ -198,6 +200,33 @@ def test_every_sold_product_has_recommendations_also_those_of_no_basket_or_befor
     assert set(april["stock_code"]) == set(SHOP["stock_code"])
     # Sold in January alone, by itself and in a batch; the window of April begins in March.
     assert set(april.filter(pl.col("stock_code").is_in(["S", "W", "X"]))["basis"]) == {"popular"}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_passed"),
+    [
+        # 45 baskets: 5% are 2.25 of them, so that 3 are enough for the share and for the least number.
+        ({}, True),
+        ({"count": 2, "support": 2 / 45}, False),
+        # Of 100 baskets, 5% are 5: 4 are enough for the least number only.
+        ({"count": 5, "support": 0.05, "total_basket_count": 100}, True),
+        ({"count": 4, "support": 0.04, "total_basket_count": 100}, False),
+        # Of two baskets, the least number is two.
+        ({"count": 2, "support": 1.0, "total_basket_count": 2}, True),
+        ({"count": 1, "support": 0.5, "total_basket_count": 2}, False),
+        ({"count": 46, "support": 46 / 45}, False),
+        ({"support": 0.07}, False),
+        ({"item_count": 2}, False),
+    ],
+)
+def test_an_itemset_below_the_least_count_blocks_the_month(change: dict[str, object], is_passed: bool) -> None:
+    itemset = {"snapshot_month": MONTHS[0], "itemset": ["A"], "item_count": 1, "count": 3, "support": 3 / 45, "total_basket_count": 45}
+    row = {**itemset, "is_closed": True, "is_maximal": True, **change}
+    with duckdb.connect() as connection:
+        connection.execute(create_statement(FREQUENT_ITEMSETS))
+        append(connection, FREQUENT_ITEMSETS, pl.DataFrame([row], schema=FREQUENT_ITEMSETS.polars_schema))
+        result = quality.run(connection, rules.supports_are_exact, MONTHS[0], SETTINGS)
+    assert (result.is_passed, result.is_blocking) == (is_passed, not is_passed)
 
 
 def test_the_longest_itemsets_are_marked_as_if_mined_further(in_one_run: dict[Table, pl.DataFrame]) -> None:

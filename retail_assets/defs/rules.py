@@ -31,14 +31,22 @@ from retail_assets.warehouse import read, read_months, replace_month
 supports_are_exact = quality.Check(
     name="supports_are_exact",
     table=FREQUENT_ITEMSETS,
-    description="Every itemset is in at least ceil(min_support * baskets) baskets, and its support is its count over the baskets.",
+    description="Every itemset is in at least ceil(min_support * baskets) baskets and in at least min_basket_count (or all), by the settings of the "
+    "run; its support is its count over the baskets.",
     query="""
         select count(*) as observed, 0 as expected
         from rules.frequent_itemsets
         where
             snapshot_month = $month
-            and (count > total_basket_count or count < 1 or abs(support - count / total_basket_count) > 1e-12 or item_count <> len(itemset))
+            and (
+                count / total_basket_count < $min_support
+                or count < least($min_basket_count, total_basket_count)
+                or count > total_basket_count
+                or abs(support - count / total_basket_count) > 1e-12
+                or item_count <> len(itemset)
+            )
     """,
+    settings=("min_support", "min_basket_count"),
     recovery="A fault of the pipeline: the month was not written. Report it with the month.",
 )
 
@@ -313,4 +321,4 @@ _BASKETS = """
 
 def _smallest_share(settings: Settings, basket_count: int) -> Fraction:
     """`min_support`, or what `min_basket_count` comes to in small windows, where a hundredth of the baskets is chance."""
-    return min(Fraction(1), max(Fraction(str(settings.min_support)), Fraction(settings.min_basket_count, max(basket_count, 1))))
+    return Fraction(baskets.least_count(settings.min_support, basket_count, settings.min_basket_count), max(basket_count, 1))

@@ -42,6 +42,12 @@ def test_thresholds_hold_within_the_group() -> None:
     assert_frame_equal(found.select(shared), expected.select(shared))
 
 
+def test_rules_of_five_of_six_baskets_of_a_group_are_found_at_a_support_of_five_sixths() -> None:
+    lines, members = lines_of(["AB"] * 5 + ["AC"] * 2), pl.DataFrame({"basket_id": range(6), "group": ["France"] * 6})
+    found = group_rules(lines, members, 5 / 6, min_basket_count=1, min_group_baskets=1)
+    assert found.select("antecedent", "consequent", "basket_count").rows() == [(["A"], ["B"], 5), (["B"], ["A"], 5)]
+
+
 def test_small_groups_and_no_groups_have_no_rules_of_the_same_schema() -> None:
     lines = lines_of(THIRTY_BASKETS)
     found = group_rules(lines, GROUPS, 0.3, min_basket_count=3, min_group_baskets=5)

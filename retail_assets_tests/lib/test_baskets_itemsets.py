@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from retail_assets.lib.baskets import ItemsetLimitError, _eclat, _guard, _itemsets, frequent_itemsets
+from retail_assets.lib.baskets import ItemsetLimitError, _eclat, _guard, _itemsets, frequent_itemsets, least_count
 from retail_assets.lib.baskets._lines import code_lines
 
 Baskets = list[set[str]]
@@ -62,6 +62,7 @@ def test_eclat_equals_brute_force(baskets: Baskets, min_support: float, max_leng
     ]
 
 
+@pytest.mark.filterwarnings("error")
 @settings(max_examples=40, deadline=None)
 @given(baskets_of_few_items, supports, st.sampled_from([None, 1, 2, 3]))
 def test_fpgrowth_gives_the_same_frame_as_eclat(baskets: Baskets, min_support: float, max_length: int | None) -> None:
@@ -108,6 +109,31 @@ def test_the_threshold_is_exact(algorithm: str, min_support: float, basket_count
     itemsets = frequent_itemsets(lines, min_support, max_length=1, algorithm=algorithm)  # type: ignore[arg-type]
     assert ("at", least) in counted(itemsets)
     assert ("below", least - 1) not in counted(itemsets)
+
+
+def test_the_share_that_k_of_n_baskets_have_asks_for_k_baskets() -> None:
+    # Exactly, 5 / 6 in floating point is a little above five sixths, and of half of these shares more than k baskets would be asked.
+    pairs = [(k, n) for n in range(1, 400) for k in range(1, n + 1)]
+    assert [pair for pair in pairs if least_count(pair[0] / pair[1], pair[1]) != pair[0]] == []
+    assert [pair for pair in pairs if least_count(Fraction(*pair), pair[1]) != pair[0]] == []
+    assert least_count(Fraction(1, 3) + Fraction(1, 10**30), 99) == 34
+
+
+@given(st.floats(0, 1, exclude_min=True), st.integers(1, 10**6))
+def test_the_least_count_is_the_smallest_whose_share_is_at_least_the_support(min_support: float, basket_count: int) -> None:
+    count = least_count(min_support, basket_count)
+    assert count / basket_count >= min_support
+    assert (count - 1) / basket_count < min_support
+
+
+def test_a_least_number_of_baskets_is_at_most_all_of_them() -> None:
+    assert [least_count(0.01, baskets, min_basket_count=10) for baskets in (0, 1, 9, 900, 1001)] == [1, 1, 9, 10, 11]
+
+
+@pytest.mark.parametrize("algorithm", ["eclat", "fpgrowth"])
+def test_itemsets_of_five_of_six_baskets_are_found_at_a_support_of_five_sixths(algorithm: str) -> None:
+    lines = lines_of([{"A", "B"}] * 5 + [{"A"}])
+    assert counted(frequent_itemsets(lines, 5 / 6, algorithm=algorithm)) == [("A", 6), ("B", 5), ("AB", 5)]  # type: ignore[arg-type]
 
 
 def popular_baskets(basket_count: int = 300, item_count: int = 14) -> Baskets:

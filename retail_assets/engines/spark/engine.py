@@ -35,6 +35,7 @@ from retail_assets.engines.spark.frames import from_arrow, spark_schema, to_arro
 from retail_assets.engines.spark.session import session
 from retail_assets.engines.store import PARTS
 from retail_assets.lib import cleaning
+from retail_assets.lib.baskets import least_count
 from retail_assets.lib.landed import LandedFile, find, name_of
 from retail_assets.seeds import read_seed
 from retail_assets.warehouse import read, replace_month
@@ -126,8 +127,8 @@ class SparkEngine:
     ) -> pl.DataFrame:
         """MLlib's FPGrowth on the baskets of the window, read from the lake; of `lines` only the baskets, all and by item, are counted."""
         basket_count = lines["basket_id"].n_unique()
-        least_count = mllib.least_count(basket_count, min_support)
-        if lines.unique().group_by("item").len().filter(pl.col("len") >= least_count).is_empty():
+        min_count = least_count(min_support, basket_count)
+        if lines.unique().group_by("item").len().filter(pl.col("len") >= min_count).is_empty():
             # Through Spark Connect a model of no itemsets ends in an error (Spark 4.3: it is measured by reducing nothing).
             return mllib.itemsets(mllib.FOUND.to_frame(), basket_count)
         files = self.lake.parts(connection, TRANSACTIONS, *window)

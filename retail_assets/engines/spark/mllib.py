@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,6 +9,7 @@ import polars as pl
 
 from retail_assets.engines.spark.frames import from_arrow
 from retail_assets.lib import segments
+from retail_assets.lib.baskets import least_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,16 +46,11 @@ def frequent_itemsets(baskets: DataFrame, basket_count: int, min_support: Fracti
     from pyspark.ml.fpm import FPGrowth  # noqa: PLC0415
     from pyspark.sql import functions as f  # noqa: PLC0415
 
-    min_count = least_count(basket_count, min_support)
+    min_count = least_count(min_support, basket_count)
     # MLlib rounds up the product of share and baskets: half a basket less than the least count comes to that count, whatever the rounding.
     mined = FPGrowth(itemsCol="items", minSupport=(min_count - 0.5) / max(basket_count, 1)).fit(baskets).freqItemsets
     found = mined if max_length is None else mined.where(f.size("items") <= max_length)
     return itemsets(from_arrow(found.toArrow(), FOUND).filter(pl.col("freq") >= min_count), basket_count)
-
-
-def least_count(basket_count: int, min_support: Fraction) -> int:
-    """In how many baskets an itemset must be to be frequent."""
-    return max(1, math.ceil(min_support * basket_count))
 
 
 def itemsets(found: pl.DataFrame, basket_count: int) -> pl.DataFrame:

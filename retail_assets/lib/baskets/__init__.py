@@ -8,7 +8,7 @@ from retail_assets.lib.baskets._condensed import closed_and_maximal
 from retail_assets.lib.baskets._groups import group_rules
 from retail_assets.lib.baskets._guard import ItemsetLimitError
 from retail_assets.lib.baskets._holdout import recommendation_quality, rules_in_other_baskets, with_next_month
-from retail_assets.lib.baskets._itemsets import frequent_itemsets
+from retail_assets.lib.baskets._itemsets import frequent_itemsets, least_count
 from retail_assets.lib.baskets._lines import baskets, coded_baskets
 from retail_assets.lib.baskets._marks import mark_mirrors, mark_variants
 from retail_assets.lib.baskets._measures import MEASURES, rule_measures
@@ -29,6 +29,7 @@ __all__ = [
     "expected_under_basket_sizes",
     "frequent_itemsets",
     "group_rules",
+    "least_count",
     "mark_mirrors",
     "mark_variants",
     "named",

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from retail_assets.lib.baskets._counts import rule_counts
-from retail_assets.lib.baskets._itemsets import frequent_itemsets
+from retail_assets.lib.baskets._itemsets import frequent_itemsets, least_count
 from retail_assets.lib.baskets._lines import check_columns, code_lines
 from retail_assets.lib.baskets._null_model import false_discovery_rates
 from retail_assets.lib.baskets._rules import association_rules
@@ -90,7 +90,7 @@ def group_rules(
     found = [GROUP_RULES_SCHEMA.to_frame().select(*GROUP_RULES_SCHEMA.names()[: GROUP_RULES_SCHEMA.names().index("everyone_lift")])]
     for name, basket_count in large.select("group", "count").iter_rows():
         members = lines.join(groups.filter(pl.col("group") == name), on="basket_id", how="semi")
-        share = min(Fraction(1), max(Fraction(str(min_support)), Fraction(min_basket_count, basket_count)))
+        share = Fraction(least_count(min_support, basket_count, min_basket_count), basket_count)
         itemsets = frequent_itemsets(members, share, max_length)
         rules = association_rules(itemsets, basket_count, min_confidence, min_lift, max_consequent=1)
         found.append(rules.select(pl.lit(name).alias("group"), *found[0].columns[1:]))

@@ -37,11 +37,11 @@ def frequent_itemsets(
 ) -> pl.DataFrame:
     """All sets of items that at least ceil(`min_support` * baskets) baskets hold, counted exactly.
 
-    The threshold is computed on the decimal number as written (0.07 is 7/100), never in floating point, and is at least one basket.
+    The threshold is a count, see `least_count`, and at least one basket.
 
     Args:
         lines: Basket lines, `basket_id` (any type) and `item`; repeated lines and their order do not matter.
-        min_support: Smallest share of baskets, above 0 and up to 1.
+        min_support: Smallest share of baskets, above 0 and up to 1; itemsets of `k` of `n` baskets are found by `k / n` and by `Fraction(k, n)`.
         max_length: Largest number of items in a set; no bound if None.
         algorithm: `eclat` (Zaki 2000, doi:10.1109/69.846291) on bitmaps, or `fpgrowth` (Han, Pei and Yin 2000,
             doi:10.1145/342009.335372) by mlxtend. Both return the same frame; fpgrowth is many times slower and is here as the second opinion.
@@ -60,25 +60,40 @@ def frequent_itemsets(
         raise ValueError(f"algorithm is {algorithm!r}; choose 'eclat' or 'fpgrowth'.")
     if max_length is not None and max_length < 1:
         raise ValueError(f"max_length is {max_length}; give at least 1, or None for no bound.")
-    share = _exact_share(min_support)
     coded = code_lines(lines)
+    min_count = least_count(min_support, coded.basket_count)
     if not coded.basket_count:
         return ITEMSETS_SCHEMA.to_frame()
-    min_count = max(1, math.ceil(share * coded.basket_count))
     ranked = frequent_only(coded, min_count)
     found = eclat(ranked, min_count, max_length) if algorithm == "eclat" else _fpgrowth(ranked, min_count, max_length, max_itemsets)
     return _to_frame(_within_limit(found, ranked, min_count, max_length, max_itemsets), coded)
 
 
-def _exact_share(min_support: float | Fraction) -> Fraction:
-    """The support as the decimal number its author wrote: 0.07 * 100 is 7 baskets, not 8."""
+def least_count(min_support: float | Fraction, basket_count: int, min_basket_count: int = 1) -> int:
+    """In how many baskets an itemset must be to be frequent: the smallest count whose share of the baskets is at least `min_support`.
+
+    A Fraction is taken exactly: ceil(`min_support` * `basket_count`). A float is held against count / `basket_count` in floating point: so 5 / 6 asks
+    for 5 of 6 baskets and 0.07 for 7 of 100, where the product is just above both.
+
+    Args:
+        min_support: Smallest share of baskets, above 0 and up to 1.
+        basket_count: Number of baskets.
+        min_basket_count: Fewest baskets whatever the share; never more than there are.
+
+    Raises:
+        ValueError: `min_support` is out of range.
+    """
     try:
-        share = Fraction(str(min_support))
-    except ValueError:
+        share = Fraction(min_support) if isinstance(min_support, float) else Fraction(str(min_support))
+    except (ValueError, OverflowError):
         share = Fraction(0)
     if not 0 < share <= 1:
         raise ValueError(f"min_support is {min_support!r}; give a share of the baskets above 0 and up to 1, such as 0.01.")
-    return share
+    count = math.ceil(share * basket_count)
+    # The share of one basket less is truly smaller, but may be the same float.
+    if isinstance(min_support, float) and count > 1 and (count - 1) / basket_count >= min_support:
+        count -= 1
+    return max(1, min(basket_count, max(count, min_basket_count)))
 
 
 def _within_limit(found: Iterator[Level], ranked: Ranked, min_count: int, max_length: int | None, max_itemsets: int) -> dict[int, list[Level]]:
@@ -119,10 +134,12 @@ def _fpgrowth(ranked: Ranked, min_count: int, max_length: int | None, max_itemse
         return
     refuse_what_cannot_end(ranked, min_count, max_length, max_itemsets)
     shape = (ranked.basket_count, len(ranked.code))
-    matrix = csr_array((np.ones(len(ranked.rank), dtype=bool), (ranked.basket, ranked.rank)), shape=shape)
+    matrix = csr_array((np.ones(len(ranked.rank), dtype=np.int8), (ranked.basket, ranked.rank)), shape=shape)
+    # pandas fills any sparse matrix with 0, which it warns is no value of a Boolean column.
+    table = pd.DataFrame.sparse.from_spmatrix(matrix).astype(pd.SparseDtype(bool, False))
     # mlxtend compares float supports, so a count right at the threshold may fall on either side. Half a basket less is on no count.
     support = (min_count - 0.5) / ranked.basket_count
-    found = fpgrowth(pd.DataFrame.sparse.from_spmatrix(matrix), min_support=support, max_len=max_length)
+    found = fpgrowth(table, min_support=support, max_len=max_length)
     counts = np.rint(found["support"].to_numpy() * ranked.basket_count).astype(np.int64)
     lengths = found["itemsets"].map(len).to_numpy()
     for length in np.unique(lengths):
