@@ -214,6 +214,57 @@ def test_work_in_small_pieces_gives_the_same_figures(monkeypatch: pytest.MonkeyP
     assert_frame_equal(expected_under_basket_sizes(all_rules(lines), lines), whole)
 
 
+FORCED_INCIDENCES = {
+    "an item in every basket": [[1, 1]] * 500 + [[1, 0]] * 10,
+    "equal baskets": [[1, 1, 1]] * 20,
+    "nested baskets": np.tri(60).tolist() * 20,
+    "a full basket beside nested ones": [[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]],
+}
+
+
+@pytest.mark.parametrize("name", FORCED_INCIDENCES)
+def test_counts_that_sizes_and_items_force_are_expected_and_surprise_nobody(name: str) -> None:
+    lines = lines_of(np.array(FORCED_INCIDENCES[name], dtype=bool))
+    rules = all_rules(lines, max_length=2 if name == "nested baskets" else 3)
+    judged = expected_under_basket_sizes(rules, lines)
+    assert rules.height > 1
+    np.testing.assert_allclose(judged["expected_lift"], judged["lift"], rtol=1e-5)
+    assert set(judged["p_value"]) == {1.0}
+
+
+def test_a_bag_in_every_basket_changes_nothing_about_the_other_items() -> None:
+    plain = generated(3)
+    lines, with_bag = lines_of(plain), lines_of(np.column_stack([plain, np.ones(len(plain), dtype=bool)]))
+    expected = expected_under_basket_sizes(all_rules(lines, max_length=2), lines)
+    rules = all_rules(with_bag, max_length=3)
+    judged = expected_under_basket_sizes(rules, with_bag)
+    bag = [f"i{plain.shape[1]}"]
+    without = {side: pl.col(side).list.set_difference(bag) for side in ("antecedent", "consequent")}
+    of_bag = pl.any_horizontal(side.list.len() == 0 for side in without.values())
+    assert judged.filter(of_bag).select("expected_lift", "p_value").unique().rows() == [(1.0, 1.0)]
+    compared = judged.filter(~of_bag).with_columns(**without).join(expected, on=["antecedent", "consequent"], suffix="_plain", validate="m:1")
+    # As they are, with the bag among the antecedent, and with the bag as a second consequent.
+    assert compared.height == 3 * expected.height
+    assert_frame_equal(
+        compared.select("expected_lift", "p_value"), compared.select(expected_lift="expected_lift_plain", p_value="p_value_plain"), rel_tol=1e-5
+    )
+
+
+def test_a_basket_of_every_item_adds_one_to_every_expected_count() -> None:
+    plain = generated(3)
+    lines, with_full = lines_of(plain), lines_of(np.vstack([plain, np.ones(plain.shape[1], dtype=bool)]))
+    expected, judged = (
+        expected_under_basket_sizes(all_rules(held, max_length=2), held).with_columns(
+            expected_count=pl.col("expected_lift") * pl.col("antecedent_count") * pl.col("consequent_count") / held["basket_id"].n_unique()
+        )
+        for held in (lines, with_full)
+    )
+    compared = judged.join(expected, on=["antecedent", "consequent"], suffix="_plain", validate="1:1")
+    assert compared.height == expected.height
+    np.testing.assert_allclose(compared["expected_count"], compared["expected_count_plain"] + 1, rtol=1e-4)
+    np.testing.assert_allclose(compared["p_value"], compared["p_value_plain"], rtol=1e-5)
+
+
 def test_no_rules_get_the_columns_all_the_same() -> None:
     lines = lines_of(generated(9, baskets=20, items=5))
     judged = expected_under_basket_sizes(all_rules(lines).clear(), lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from retail_assets.lib.baskets._counts import by_length, chunks, distinct_itemsets, grouped_counts
+from retail_assets.lib.baskets._counts import by_length, chunks, distinct_itemsets, grouped_counts, rule_counts
 from retail_assets.lib.baskets._lines import check_columns, code_lines
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ MARGIN_TOLERANCE = 1e-9
 """Largest relative difference between a margin of the fitted model and the observed one."""
 MAX_ITERATIONS = 200
 SIGNIFICANT_DIGITS = 6
-"""Of what is returned. The model is fitted to nine, of which the last ones depend on processor and threads (measured: from the eleventh on)."""
+"""Of what is returned, in floating point, whose last bits may show: 3.0790599999999995e-108. The model is fitted to nine, of which the last ones
+depend on processor and threads (measured: from the eleventh on)."""
 
 NEAR_MEAN = 1e-4
 """Saddlepoints closer to zero than this take the limit of the tail formula, which loses its digits there."""
@@ -45,6 +46,10 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
     v(t) the variance of the number of other items: a Newton step towards t expected others. Where C has several items, its odds are
     multiplied by the one constant that makes the null expect the observed count of C over all baskets: what is asked is whether A says
     something about C, not whether the items of C belong together.
+
+    What sizes and counts force is no chance and is set apart before: an item in every basket, a basket of every item, and, these taken away, what is
+    in every basket that has a place left, and so on. Where that leaves nothing of a side, the observed count is the only one possible: it is the
+    expected one, and has probability 1.
 
     Args:
         rules: At least `antecedent`, `consequent`, `basket_count`, `antecedent_count` and `consequent_count`, as `association_rules` returns
@@ -66,6 +71,59 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
     coded = code_lines(lines)
     if rules.is_empty():
         return _with_results(rules, np.empty(0), np.empty(0))
+    expected, p_value = _expected_with_forced(rules, coded)
+    either = rules["antecedent_count"].to_numpy() * rules["consequent_count"].to_numpy()
+    return _with_results(rules, expected * coded.basket_count / either, p_value)
+
+
+def _expected_with_forced(rules: pl.DataFrame, coded: CodedLines) -> tuple[Floats, Floats]:
+    """Expected count and tail probability of each rule, where the margins may force some of the counts."""
+    open_lines, always, never = _without_forced(coded)
+    if len(open_lines) == len(coded.item):
+        return _expected(rules, coded)
+    joint, antecedent_count, _ = rule_counts(rules, coded)
+    _check_counts(rules, antecedent_count)
+    expected, p_value = joint.astype(np.float64), np.ones(len(rules))
+    sides = ("antecedent", "consequent")
+    is_possible = pl.all_horizontal(pl.col(side).list.set_intersection(never.implode()).list.len() == 0 for side in sides)
+    left = (
+        rules.select(pl.int_range(pl.len()).alias("row"), *sides)
+        .filter(is_possible)
+        .with_columns(pl.col(side).list.set_difference(always.implode()) for side in sides)
+        .filter(pl.all_horizontal(pl.col(side).list.len() > 0 for side in sides))
+    )
+    if len(left):
+        open_coded = code_lines(open_lines)
+        names = ("basket_count", "antecedent_count", "consequent_count")
+        left = left.with_columns(map(pl.Series, names, rule_counts(left, open_coded))).filter(pl.min_horizontal(names[1:]) > 0)
+    if len(left):
+        row = left["row"].to_numpy()
+        there, p_value[row] = _expected(left, open_coded)
+        expected[row] += there - left["basket_count"].to_numpy()
+    return expected, p_value
+
+
+def _without_forced(coded: CodedLines) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
+    """The lines that sizes and counts leave open, and of the items that have none of them those that are in all of their baskets, and in none."""
+    is_item, is_basket = np.ones(coded.item_count, dtype=bool), np.ones(coded.basket_count, dtype=bool)
+    is_always, is_never = np.zeros_like(is_item), np.zeros_like(is_item)
+    while True:
+        is_open = is_item[coded.item] & is_basket[coded.basket]
+        size = np.bincount(coded.basket[is_open], minlength=coded.basket_count)
+        settled = is_basket & ((size == 0) | (size == is_item.sum()))
+        if settled.any():
+            is_basket &= ~settled
+            continue
+        count = np.bincount(coded.item[is_open], minlength=coded.item_count)
+        always, never = is_item & (count == is_basket.sum()), is_item & (count == 0)
+        if not (always | never).any():
+            lines = pl.DataFrame({"basket_id": coded.basket[is_open], "item": coded.names.gather(coded.item[is_open])})
+            return lines, coded.names.filter(pl.Series(is_always)), coded.names.filter(pl.Series(is_never))
+        is_always, is_never, is_item = is_always | always, is_never | never, is_item & ~(always | never)
+
+
+def _expected(rules: pl.DataFrame, coded: CodedLines) -> tuple[Floats, Floats]:
+    """Expected count and tail probability of each rule under the null."""
     antecedents, antecedent_of = distinct_itemsets(rules["antecedent"], coded)
     consequents, consequent_of = distinct_itemsets(rules["consequent"], coded)
     consequent_counts = np.zeros(len(consequents), dtype=np.int64)
@@ -76,7 +134,7 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
     tilts = _tilts(consequents, consequent_counts, null)
 
     joint = rules["basket_count"].to_numpy().astype(np.float64)
-    expected, p_value = np.empty(len(rules)), np.empty(len(rules))
+    expected, p_value = np.empty(len(rules)), np.ones(len(rules))
     for antecedent_length, rows in by_length(antecedents[antecedent_of]):
         places = null.sizes - antecedent_length
         for consequent_length, subrows in by_length(consequents[consequent_of[rows]]):
@@ -86,9 +144,10 @@ def expected_under_basket_sizes(rules: pl.DataFrame, lines: pl.DataFrame) -> pl.
                 probability = _tilted(null.containing(items, places, beside), tilts[consequent_of[chunk], None])
                 histogram = histograms[antecedent_of[chunk]].astype(np.float64)
                 expected[chunk] = np.einsum("rs,rs->r", histogram, probability)
-                p_value[chunk] = _poisson_binomial_tail(joint[chunk], histogram, probability)
-    either = rules["antecedent_count"].to_numpy() * consequent_counts[consequent_of]
-    return _with_results(rules, expected * coded.basket_count / either, p_value)
+                # Only beside counts that are forced may a rule have none.
+                if (is_met := joint[chunk] > 0).any():
+                    p_value[chunk[is_met]] = _poisson_binomial_tail(joint[chunk[is_met]], histogram[is_met], probability[is_met])
+    return expected, p_value
 
 
 def _with_results(rules: pl.DataFrame, expected_lift: Floats, p_value: Floats) -> pl.DataFrame:
