@@ -94,7 +94,7 @@ enough_buyers = _guard(
 
 enough_history = _guard(
     "enough_history",
-    "At least 3 months have landed up to the snapshot: before, nobody can have been away for long, and frequency is cut short.",
+    "At least 3 months from that of the first customers up to the snapshot: before, nobody can have been away for long, and frequency is cut short.",
     """
         with history as (
             select date_diff('month', min(invoice_month), $month) + 1 as month_count from features.customer_months where invoice_month <= $month

@@ -216,7 +216,8 @@ def group_rules(connection: duckdb.DuckDBPyConnection, month: date, settings: Se
     """Rules within the baskets of each segment and each country that has at least `min_group_baskets` of them in the trailing window.
 
     Thresholds are those of all rules, on the group's own baskets; at most three products, one of them the consequent. `lift_ratio` compares the lift
-    to that of all baskets; a group differs where its interval leaves 1 out, and among many rules where `difference_q_value` is small.
+    to that of all baskets, with an interval for a rule named beforehand; among many rules a group differs where `difference_q_value` is small, which
+    is known for rules that are frequent among everyone.
     """
     lines = _window_lines(connection, month, settings)
     names = product_names(connection, month)

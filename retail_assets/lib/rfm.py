@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from retail_assets.contracts import CUSTOMER_MONTHS, RETURNS, RFM_CUT_POINTS, RFM_FEATURES, TRANSACTIONS
+from retail_assets.lib.cleaning import customer_text
 from retail_assets.seeds import read_seed
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ SCORES = 5
 
 _SCORED = {"recency_days": ("r_score", False), "frequency": ("f_score", True), "monetary": ("m_score", True)}
 """Scored metric -> its score column, and whether more is better."""
+
+_LARGEST_AMOUNT = 1e14
+"""From here on an amount does not fit DECIMAL(18,4)."""
 
 _MONTH_KEY = ["invoice_month", "customer_id"]
 
@@ -73,7 +77,8 @@ def snapshot(lines: pl.DataFrame, as_of: date | None = None, definition: Definit
 
     Args:
         lines: One row per sale or return line: `customer_id`, `invoice_no`, `invoiced_at` (Datetime), `amount` (any number, in one currency), and
-            where known `stock_code`, `quantity` and `country`. Lines without customer are left out.
+            where known `stock_code`, `quantity` and `country`. Customers are read as in landed files: `17850.0` is `17850`; lines of nobody (null, NaN,
+            blank) are left out.
         as_of: Last day of the snapshot month; that of the latest line if None.
         definition: Which definitions of R, F and M to follow.
 
@@ -81,14 +86,24 @@ def snapshot(lines: pl.DataFrame, as_of: date | None = None, definition: Definit
         Rows of features.rfm_features, sorted by key.
 
     Raises:
-        ValueError: A column is missing, `as_of` is not the last day of a month, or nothing says which month it should be.
+        ValueError: A column is missing or null where there is a customer, an amount is no number (NaN) or too large, `as_of` is not the last day of a
+            month, or nothing says which month it should be.
     """
     needed = ("customer_id", "invoice_no", "invoiced_at", "amount")
     if missing := [name for name in needed if name not in lines.columns]:
         raise ValueError(f"lines lack {missing}; they need the columns {list(needed)} and have {lines.columns}")
     optional = {"stock_code": pl.lit(""), "quantity": pl.lit(0), "country": pl.lit("")}
-    typed = lines.filter(pl.col("customer_id").is_not_null()).with_columns(
-        pl.col("customer_id", "invoice_no").cast(pl.String),
+    identified = _identified(lines.with_columns(customer_text(pl.col("customer_id").cast(pl.String))))
+    if nulls := {name: count for name in needed if (count := identified[name].null_count())}:
+        raise ValueError(f"lines hold nulls: {nulls} of {identified.height} lines with a customer; drop these lines or repair them first")
+    is_amount = pl.col("amount").cast(pl.Float64, strict=False).abs() < _LARGEST_AMOUNT
+    if len(others := identified.filter(~is_amount.fill_null(value=False))):
+        raise ValueError(
+            f"amount of {others.height} lines is no number below {_LARGEST_AMOUNT:.0e}, such as {others.item(0, 'amount')} of invoice "
+            f"{others.item(0, 'invoice_no')}; drop these lines or repair them first"
+        )
+    typed = identified.with_columns(
+        pl.col("invoice_no").cast(pl.String),
         pl.col("invoiced_at").cast(pl.Datetime("us")),
         pl.col("amount").cast(TRANSACTIONS["amount"].polars_type),
         *(value.alias(name) for name, value in optional.items() if name not in lines.columns),

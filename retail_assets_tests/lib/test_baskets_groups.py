@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from scipy.stats import norm
 
 from retail_assets.lib.baskets import association_rules, frequent_itemsets, group_rules
 from retail_assets.lib.baskets._groups import _lift, _variance_of_log_ratio
@@ -32,6 +33,39 @@ def test_a_group_is_mined_for_itself_and_compared_to_everyone() -> None:
     assert (row["lift_difference"], row["lift_ratio"]) == pytest.approx((1.25 - everyone, 1.25 / everyone))
     assert row["lift_ratio_low"] < row["lift_ratio"] < row["lift_ratio_high"]
     assert row["lift_ratio"] / row["lift_ratio_low"] == pytest.approx(row["lift_ratio_high"] / row["lift_ratio"])
+
+
+def test_what_is_frequent_in_the_group_alone_has_no_q_value() -> None:
+    # At 30%, AB needs 3 baskets of France, and 9 of everyone; it has 8.
+    found = group_rules(lines_of(THIRTY_BASKETS), GROUPS, 0.3, min_basket_count=3, min_group_baskets=5)
+    assert found["difference_q_value"].to_list() == [None, None]
+
+
+def test_all_rules_that_are_frequent_among_everyone_count_as_tested() -> None:
+    # At 25%, 8 of 30 baskets make AB, AD and BC frequent among everyone: six rules, of which France has the two of AB.
+    found = group_rules(lines_of(THIRTY_BASKETS), GROUPS, 0.25, min_basket_count=3, min_group_baskets=5)
+    row = found.row(0, named=True)
+    deviation = np.log(row["lift_ratio_high"] / row["lift_ratio"]) / norm.ppf(0.975)
+    # The ratio is 1.5: on the scale of its square root it is nearer to 1 than on that of its logarithm.
+    p_value = 2 * norm.sf((np.sqrt(1.5) - 1) / (np.sqrt(1.5) * deviation / 2))
+    assert found["difference_q_value"].to_list() == pytest.approx([p_value * 6 / 2] * 2)
+    assert p_value < 0.1
+
+
+def test_random_groups_differ_from_everyone_as_seldom_as_their_q_values_say() -> None:
+    # Forty items, independent, and a pair of each with a neighbour in 3% of the baskets: 40 groups of a tenth of the baskets, drawn at random.
+    generator = np.random.default_rng(2)
+    held = generator.random((4000, 40)) < np.linspace(0.02, 0.15, 40)
+    both = generator.random((4000, 20)) < 0.03
+    held |= np.repeat(both, 2, axis=1)
+    basket, item = np.nonzero(held)
+    lines = pl.DataFrame({"basket_id": basket, "item": item.astype(str)})
+    drawn = [pl.DataFrame({"basket_id": generator.choice(np.unique(basket), 400, replace=False), "group": ["drawn"] * 400}) for _ in range(40)]
+    found = [group_rules(lines, group, 0.01, max_length=2) for group in drawn]
+    # That some rules are rare elsewhere is what makes the groups worth mining for themselves.
+    assert sum(rules["difference_q_value"].null_count() for rules in found) > 0
+    assert sum(rules.height for rules in found) > 1000
+    assert sum((rules["difference_q_value"] < 0.05).any() for rules in found) <= 3
 
 
 def test_thresholds_hold_within_the_group() -> None:

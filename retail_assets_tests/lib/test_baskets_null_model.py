@@ -131,6 +131,12 @@ def test_a_shuffle_keeps_basket_sizes_and_item_counts_and_depends_on_lines_and_s
     assert_frame_equal(shuffled(lines.reverse(), seed, rounds=3), after)
 
 
+def test_no_baskets_are_shuffled_to_none() -> None:
+    none = shuffled(pl.DataFrame(schema={"basket_id": pl.String, "item": pl.String}), seed=1)
+    assert none.schema == shuffled(lines_of(generated(1)), seed=1, rounds=1).schema
+    assert none.is_empty()
+
+
 def test_a_shuffle_leaves_no_association_but_that_of_sizes() -> None:
     incidence = generated(11)
     incidence[:, 30] = incidence[:, 31]

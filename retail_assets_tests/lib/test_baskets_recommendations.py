@@ -97,6 +97,8 @@ def test_a_basket_is_never_recommended_what_it_holds_and_unknown_codes_add_nothi
     assert recommend(of_products, ["nonsense"]).is_empty()
     with pytest.raises(ValueError, match="shown is 0"):
         recommend(of_products, ["A"], shown=0)
+    with pytest.raises(TypeError, match=r"basket is the text 'A'; give a list of stock codes, such as \['A'\]"):
+        recommend(of_products, "A")
 
 
 @pytest.mark.parametrize("baskets", [[], ["A"], ["A", "A"]])

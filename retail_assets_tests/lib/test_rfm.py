@@ -474,6 +474,32 @@ def test_a_plain_frame_without_a_column_is_refused_by_its_name() -> None:
         rfm.snapshot(NOTEBOOK_LINES.filter(pl.col("customer_id").is_null()))
 
 
+@pytest.mark.parametrize(
+    "customers", [[17850.0] * 3 + [13047.0, None], [17850.0] * 3 + [13047.0, float("nan")], ["17850.0", " 17850", "17850", "13047", "nan"]]
+)
+def test_customers_of_a_plain_frame_are_those_of_landed_files(customers: list[object]) -> None:
+    assert rfm.snapshot(NOTEBOOK_LINES.with_columns(customer_id=pl.Series(customers)))["customer_id"].to_list() == ["13047", "17850"]
+
+
+@pytest.mark.parametrize("column", ["invoice_no", "invoiced_at", "amount"])
+def test_a_null_on_the_line_of_a_customer_is_refused_and_on_one_of_nobody_is_not(column: str) -> None:
+    broken = pl.when(pl.col("invoice_no") != 4).then(column).alias(column)
+    with pytest.raises(ValueError, match=rf"lines hold nulls: {{'{column}': 1}} of 4 lines with a customer; drop these lines"):
+        rfm.snapshot(NOTEBOOK_LINES.with_columns(broken))
+    of_nobody = pl.when(pl.col("invoice_no") != 5).then(column).alias(column)
+    assert rfm.snapshot(NOTEBOOK_LINES.with_columns(of_nobody)).height == 2
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(float("nan"), "nan"), (1e15, "1000000000000000.0"), (float("-inf"), "-inf"), (1e14, "100000000000000.0")]
+)
+def test_an_amount_that_is_none_is_refused_with_its_invoice(amount: float, shown: str) -> None:
+    lines = NOTEBOOK_LINES.with_columns(amount=pl.when(pl.col("invoice_no") == 4).then(amount).otherwise("amount"))
+    with pytest.raises(ValueError, match=rf"amount of 1 lines is no number below 1e\+14, such as {shown} of invoice 4; drop these lines"):
+        rfm.snapshot(lines)
+    assert rfm.snapshot(NOTEBOOK_LINES.with_columns(amount=pl.lit(9e12))).height == 2
+
+
 def test_cut_points_say_which_values_got_a_score() -> None:
     snapshot = rfm.rfm_features(_customer_months(), FEBRUARY_END, SEED)
     cuts = rfm.cut_points(snapshot)

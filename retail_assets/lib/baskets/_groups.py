@@ -63,7 +63,12 @@ def group_rules(
     Each group is mined for itself, so that what only it buys together is found. A group's baskets are among everyone's, so the two lifts move
     together: the variance of the difference of their logarithms is that of the influence of every basket on it (delta method, Oehlert 1992,
     doi:10.2307/2684406), the baskets of the group and the others taken as two samples. The interval is of the ratio of the lifts, which is
-    symmetric on the logarithmic scale; it contains 1 where the group need not differ.
+    symmetric on the logarithmic scale; it contains 1 where the group need not differ. It holds for a rule that was named beforehand. Rules found
+    in a group are there because they are frequent there, and theirs exclude 1 more often than 5% of the time, the rarer elsewhere the more.
+
+    Whether any rule of a group differs is answered for the rules that are frequent among everyone, by the same thresholds: these are known without
+    a look at the group. All of them count as tested, those not found in the group with a p value of 1, so that finding some corrects nothing away.
+    The p value is that of the logarithm or of the square root of the ratio (Bartlett 1936, doi:10.2307/2983678), whichever is higher.
 
     Args:
         lines: Lines of all baskets, `basket_id` and `item`.
@@ -78,8 +83,8 @@ def group_rules(
     Returns:
         One row per group and rule, by group and then as `association_rules` orders them, with counts and measures within the group, and
         `everyone_lift`, `lift_difference` (lift - everyone_lift), `lift_ratio` (lift / everyone_lift) with its 95% interval `lift_ratio_low` to
-        `lift_ratio_high`, and `difference_q_value`: false discovery rate, over all rules of the group, of a ratio other than 1 (two-sided).
-        A group that is everyone has no interval: ratio 1, from 1 to 1.
+        `lift_ratio_high`, and `difference_q_value`: false discovery rate (Benjamini and Hochberg 1995), over all rules that are frequent among
+        everyone, of a ratio other than 1 (two-sided); null for rules that are not. A group that is everyone has no interval: ratio 1, from 1 to 1.
 
     Raises:
         ValueError: An argument is out of range, or a column is missing or holds nulls.
@@ -97,11 +102,15 @@ def group_rules(
     every_rule = pl.concat(found)
     if every_rule.is_empty():
         return GROUP_RULES_SCHEMA.to_frame()
-    return _compared(every_rule, code_lines(lines))
+    coded = code_lines(lines)
+    common_from = least_count(min_support, coded.basket_count, min_basket_count)
+    lengths = frequent_itemsets(lines, Fraction(common_from, coded.basket_count), max_length)["itemset"].list.len()
+    # Each item of a set is the consequent of one rule.
+    return _compared(every_rule, coded, common_from, int(lengths.filter(lengths > 1).sum()))
 
 
-def _compared(rules: pl.DataFrame, coded: CodedLines) -> pl.DataFrame:
-    """The rules of groups with the columns that compare them to everyone."""
+def _compared(rules: pl.DataFrame, coded: CodedLines, common_from: int, common_rule_count: int) -> pl.DataFrame:
+    """The rules of groups with the columns that compare them to everyone, of whom `common_from` baskets make a rule common."""
     from scipy.special import ndtr  # noqa: PLC0415 - scipy takes a while to import
 
     names = ("basket_count", "antecedent_count", "consequent_count", "total_basket_count")
@@ -110,20 +119,22 @@ def _compared(rules: pl.DataFrame, coded: CodedLines) -> pl.DataFrame:
     everyone_lift = _lift(everyone)
     ratio = _lift(group) / everyone_lift
     deviation = np.sqrt(_variance_of_log_ratio(group, everyone))
+    # A count that is high by chance makes the deviation of the logarithm too small; that of the square root of a count does not depend on it.
+    distance = np.minimum(np.abs(np.log(ratio)), np.abs(2 - 2 / np.sqrt(ratio)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(deviation > 0, np.abs(np.log(ratio)) / deviation, 0.0)
+        z = np.where(deviation > 0, distance / deviation, 0.0)
     compared = rules.with_columns(
         pl.Series("everyone_lift", everyone_lift),
         pl.Series("lift_difference", _lift(group) - everyone_lift),
         pl.Series("lift_ratio", ratio),
         pl.Series("lift_ratio_low", ratio * np.exp(-QUANTILE * deviation)),
         pl.Series("lift_ratio_high", ratio * np.exp(QUANTILE * deviation)),
-        pl.Series("difference_q_value", 2 * ndtr(-z)),
     )
-    return pl.concat(
-        part.with_columns(pl.Series("difference_q_value", false_discovery_rates(part["difference_q_value"].to_numpy())))
-        for part in compared.partition_by("group", maintain_order=True)
-    )
+    is_common, p_value, name = everyone[0] >= common_from, 2 * ndtr(-z), rules["group"].to_numpy()
+    q_value = np.full(len(rules), np.nan)
+    for of_group in (is_common & (name == one) for one in rules["group"].unique()):
+        q_value[of_group] = false_discovery_rates(p_value[of_group], common_rule_count)
+    return compared.with_columns(pl.Series("difference_q_value", q_value).fill_nan(None))
 
 
 def _lift(counts: list[Floats]) -> Floats:

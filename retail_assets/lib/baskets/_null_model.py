@@ -328,13 +328,13 @@ def _saddlepoint(at: Floats, trials: Floats, probability: Floats, possible: Floa
     raise _not_converged("The tail probability of a rule")
 
 
-def false_discovery_rates(p_value: Floats) -> Floats:
-    """Smallest false discovery rate at which each hypothesis is rejected."""
+def false_discovery_rates(p_value: Floats, tested_count: int | None = None) -> Floats:
+    """Smallest false discovery rate at which each hypothesis is rejected; of `tested_count`, the ones not given have a p value of 1."""
     order = np.argsort(p_value)[::-1]
     count = len(p_value)
-    adjusted = np.minimum.accumulate(p_value[order] * count / np.arange(count, 0, -1))
+    adjusted = np.minimum.accumulate(p_value[order] * (tested_count or count) / np.arange(count, 0, -1))
     q_value = np.empty(count)
-    q_value[order] = adjusted
+    q_value[order] = np.minimum(adjusted, 1)
     return q_value
 
 

@@ -133,8 +133,11 @@ def recommend(recommendations: pl.DataFrame, basket: Collection[str], shown: int
 
     Raises:
         ValueError: A column is missing or holds nulls, or `shown` is below 1.
+        TypeError: `basket` is one text.
     """
     check_columns(recommendations, RECOMMENDATIONS_SCHEMA.names(), frame="recommendations")
+    if isinstance(basket, str):
+        raise TypeError(f"basket is the text {basket!r}; give a list of stock codes, such as [{basket!r}].")
     if shown < 1:
         raise ValueError(f"shown is {shown}; it must be at least 1.")
     is_popular = pl.col("basis") == "popular"

@@ -32,6 +32,8 @@ def shuffled(lines: pl.DataFrame, seed: int, rounds: int = ROUNDS) -> pl.DataFra
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}; it must be at least 1.")
     coded = code_lines(lines.sort("basket_id", "item"))
+    if not coded.basket_count:
+        return pl.DataFrame(schema={"basket_id": pl.Int32, "item": pl.String})
     generator = np.random.default_rng(seed)
     basket, item = coded.basket.astype(np.int64), coded.item.astype(np.int64)
     width = max(coded.item_count, 1)
