@@ -77,8 +77,8 @@ def snapshot(lines: pl.DataFrame, as_of: date | None = None, definition: Definit
 
     Args:
         lines: One row per sale or return line: `customer_id`, `invoice_no`, `invoiced_at` (Datetime), `amount` (any number, in one currency), and
-            where known `stock_code`, `quantity` and `country`. Customers are read as in landed files: `17850.0` is `17850`; lines of nobody (null, NaN,
-            blank) are left out.
+            where known `stock_code`, `quantity` and `country`. Customers are read as in landed files: `17850.0` is `17850`; lines of nobody (null,
+            NaN, blank) are left out.
         as_of: Last day of the snapshot month; that of the latest line if None.
         definition: Which definitions of R, F and M to follow.
 
