@@ -66,9 +66,9 @@ def group_rules(
     symmetric on the logarithmic scale; it contains 1 where the group need not differ. It holds for a rule that was named beforehand. Rules found
     in a group are there because they are frequent there, and theirs exclude 1 more often than 5% of the time, the rarer elsewhere the more.
 
-    Whether any rule of a group differs is answered for the rules that are frequent among everyone, by the same thresholds: these are known without
-    a look at the group. All of them count as tested, those not found in the group with a p value of 1, so that finding some corrects nothing away.
-    The p value is that of the logarithm or of the square root of the ratio (Bartlett 1936, doi:10.2307/2983678), whichever is higher.
+    The rules that are frequent among everyone, by the same thresholds, are known without a look at the group: they are the hypotheses. All of them
+    count as tested, with a p value of 1 where the group does not have them, so that it does not matter which ones its own baskets bring up. The p
+    value is that of the logarithm or of the square root of the ratio (Bartlett 1936, doi:10.2307/2983678), whichever is higher.
 
     Args:
         lines: Lines of all baskets, `basket_id` and `item`.
