@@ -244,19 +244,20 @@ def _groups(connection: duckdb.DuckDBPyConnection, month: date, settings: Settin
         with {_BASKETS},
         invoices as (
             select
+                invoice_month,
                 invoice_no,
                 max(customer_id) as customer_id,
                 min(country) as country
             from core.transactions
             where invoice_month between $first and $month and not is_return
-            group by invoice_no
+            group by invoice_month, invoice_no
         )
         select
             baskets.basket_id::integer as basket_id,
             customer_segments.segment_name as segment,
             invoices.country
         from invoices
-        inner join baskets on invoices.invoice_no = baskets.invoice_no
+        inner join baskets on invoices.invoice_month = baskets.invoice_month and invoices.invoice_no = baskets.invoice_no
         left join segments.customer_segments
             on invoices.customer_id = customer_segments.customer_id and customer_segments.snapshot_month = $month
         order by baskets.basket_id
@@ -293,7 +294,7 @@ def _lines_of(connection: duckdb.DuckDBPyConnection, month: date, first: date | 
             baskets.basket_id::integer as basket_id,
             products.item::integer as item
         from sold
-        inner join baskets on sold.invoice_no = baskets.invoice_no
+        inner join baskets on sold.invoice_month = baskets.invoice_month and sold.invoice_no = baskets.invoice_no
         inner join products on sold.stock_code = products.stock_code
     """  # noqa: S608 - queries of our own
     lines = read(connection, query, window)
@@ -303,6 +304,7 @@ def _lines_of(connection: duckdb.DuckDBPyConnection, month: date, first: date | 
 _BASKETS = """
     sold as (
         select
+            invoice_month,
             invoice_no,
             stock_code
         from core.transactions
@@ -310,10 +312,11 @@ _BASKETS = """
     ),
     baskets as (
         select
+            invoice_month,
             invoice_no,
-            row_number() over (order by invoice_no) - 1 as basket_id
+            row_number() over (order by invoice_month, invoice_no) - 1 as basket_id
         from sold
-        group by invoice_no
+        group by invoice_month, invoice_no
         having min(stock_code) <> max(stock_code)
     )
 """

@@ -4,7 +4,7 @@ Here belong the rules that judge a line and the values it gets when it counts. H
 (`parsing`), nor what a credit note takes back (`returns`).
 
 What is decided about a month depends on that month and the months before it, never on later ones: a month can be cleaned again after others
-have landed and comes out the same.
+have landed and comes out the same. So an invoice is a number within one month: a shop may begin its numbers again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Duplicates = Literal["keep", "quarantine"]
 _UNKNOWN_COUNTRY = "Unspecified"
 
 _NAME_KEY = ("stock_code", "invoice_month", "description")
+
+_INVOICE = ("invoice_month", "invoice")
 
 _CONTENT = ("invoice", "product", "text", "parsed_quantity", "parsed_unit_price", "parsed_invoiced_at", "customer", "nation")
 """Two lines equal in these say the same."""
@@ -121,7 +123,8 @@ def product_names(raw: pl.DataFrame) -> pl.DataFrame:
     Args:
         raw: Lines as in RAW_TRANSACTIONS.
     """
-    lines = _with_copies(_normalized(raw), "keep")
+    # What was counted of a month is kept as it is, so it must not depend on a seed: here lines are equal whatever their countries.
+    lines = _with_copies(_normalized(raw).with_columns(nation=pl.lit(None, pl.String)), "keep")
     return (
         lines.lazy()
         .filter(~_IS_UNPARSEABLE, pl.col("copy").is_null())
@@ -191,11 +194,12 @@ def clean(
         duplicates: What to do with equal lines within one file.
         is_first_part: Whether lines without a date are set aside here. They come with every part of a month and count in the first.
     """
-    lines = _judged(_with_copies(_normalized(raw), duplicates), names, non_product_codes)
+    normalized = _normalized(raw).with_columns(nation=_countries(raw.get_column("country"), country_names))
+    lines = _judged(_with_copies(normalized, duplicates), names, non_product_codes)
     is_kept = pl.col("reason").is_null()
     is_set_aside = ~is_kept & (is_first_part | pl.col("parsed_invoiced_at").is_not_null())
     return Cleaned(
-        transactions=_transactions(lines.filter(is_kept), canonical_names(names), country_names),
+        transactions=_transactions(lines.filter(is_kept), canonical_names(names)),
         quarantine=lines.filter(is_set_aside).select(QUARANTINE.polars_schema.names()).sort(QUARANTINE.key),
     )
 
@@ -267,7 +271,6 @@ def _normalized(raw: pl.DataFrame) -> pl.DataFrame:
             product=_text("stock_code").str.to_uppercase(),
             text=_folded(raw.get_column("description")),
             customer=customer_text(pl.col("customer_id")),
-            nation=_text("country").fill_null(_UNKNOWN_COUNTRY),
         )
         .collect()
     )
@@ -298,7 +301,7 @@ def _with_copies(lines: pl.DataFrame, duplicates: Duplicates) -> pl.DataFrame:
     """Add `copy`: why a line says nothing new beside an equal line, null where it does (or cannot be read)."""
     invoices = _invoices_by_file(lines)
     is_doubtful = (pl.col("file_count") > 1) | pl.col("may_repeat") | (duplicates == "quarantine")
-    doubtful = lines.join(invoices.filter(is_doubtful), on=["file_id", "invoice"]).filter(~_IS_UNPARSEABLE)
+    doubtful = lines.join(invoices.filter(is_doubtful), on=["file_id", *_INVOICE]).filter(~_IS_UNPARSEABLE)
     copies = _copies(doubtful, duplicates) if doubtful.height else pl.DataFrame()
     if copies.is_empty():
         return lines.with_columns(copy=pl.lit(None, pl.String))
@@ -310,12 +313,12 @@ def _invoices_by_file(lines: pl.DataFrame) -> pl.DataFrame:
     return (
         lines.lazy()
         .filter(~_IS_UNPARSEABLE)
-        .group_by("file_id", "invoice")
+        .group_by("file_id", *_INVOICE)
         .agg(
             pl.col("parsed_invoiced_at").min().dt.date().alias("day"),
             may_repeat=pl.len() >= 2 * pl.col("product").n_unique(),
         )
-        .with_columns(file_count=pl.len().over("invoice"), may_repeat_day=pl.col("may_repeat").all().over("file_id", "day"))
+        .with_columns(file_count=pl.len().over(_INVOICE), may_repeat_day=pl.col("may_repeat").all().over("file_id", "day"))
         .collect()
     )
 
@@ -355,7 +358,7 @@ def _exports() -> pl.Expr:
 
     An invoice of one line says nothing by itself: two equal lines can be two sales. Its whole day can, if that has an invoice of several lines.
     """
-    invoice, day = ("file_id", "invoice"), ("file_id", "day")
+    invoice, day = ("file_id", *_INVOICE), ("file_id", "day")
     has_several_lines = (pl.col("copy_no") == 1).sum().over(invoice) > 1
     is_day_repeated = pl.col("may_repeat_day") & has_several_lines.any().over(day)
     return pl.when(has_several_lines).then(_repeats(invoice)).when(is_day_repeated).then(_repeats(day)).otherwise(1)
@@ -376,13 +379,14 @@ def _judged(lines: pl.DataFrame, names: pl.DataFrame, non_product_codes: pl.Data
     return (
         lines.lazy()
         .join(priced_since, left_on=["product", "text"], right_on=["stock_code", "description"], how="left")
+        .join(_batch_orders(lines, _matching(products, non_product_codes.filter("marks_batch_order"))), on=_INVOICE, how="left")
         .with_columns(
             is_non_product=pl.col("product").is_in(_matching(products, non_product_codes)),
             is_note=pl.col("text").is_not_null() & ~is_text_priced,
         )
         .with_columns(
             reason=pl.coalesce(pl.when(rule.applies).then(pl.lit(rule.reason)) for rule in RULES),
-            is_batch_order=pl.col("invoice").is_in(_batch_orders(lines, _matching(products, non_product_codes.filter("marks_batch_order")))),
+            is_batch_order=pl.col("is_batch_order").fill_null(value=False),
         )
         .collect()
     )
@@ -394,23 +398,22 @@ def _matching(products: pl.Series, codes: pl.DataFrame) -> list[str]:
     return [product for product in products if product in by_match["exact"] or product.startswith(by_match["prefix"])]
 
 
-def _batch_orders(lines: pl.DataFrame, markers: list[str]) -> list[str]:
+def _batch_orders(lines: pl.DataFrame, markers: list[str]) -> pl.LazyFrame:
     """Find the invoices that batch many orders of the web shop: a line with a marker, and no customer on any line.
 
     The shop keys the orders of its web shop together on one invoice, and their postage as one line. Such an invoice is no basket of one shopper.
     """
-    marked = lines.filter(pl.col("product").is_in(markers) & ~_IS_CREDIT).select("invoice").unique()
+    marked = lines.lazy().filter(pl.col("product").is_in(markers) & ~_IS_CREDIT).select(_INVOICE)
     return (
-        lines.join(marked, on="invoice", how="semi")
-        .group_by("invoice")
-        .agg(is_anonymous=pl.col("customer").is_null().all())
-        .filter("is_anonymous")
-        .get_column("invoice")
-        .to_list()
+        lines.lazy()
+        .join(marked, on=_INVOICE, how="semi")
+        .group_by(_INVOICE)
+        .agg(is_batch_order=pl.col("customer").is_null().all())
+        .filter("is_batch_order")
     )
 
 
-def _transactions(lines: pl.DataFrame, names: pl.DataFrame, country_names: pl.DataFrame) -> pl.DataFrame:
+def _transactions(lines: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     transactions = (
         lines.lazy()
         .select(
@@ -423,7 +426,7 @@ def _transactions(lines: pl.DataFrame, names: pl.DataFrame, country_names: pl.Da
             unit_price="parsed_unit_price",
             invoiced_at="parsed_invoiced_at",
             customer_id="customer",
-            country=pl.col("nation").replace_strict(_countries(lines.get_column("nation"), country_names), return_dtype=pl.String),
+            country="nation",
             # What else a credit note can hold is in quarantine.
             is_return=_IS_CREDIT,
         )
@@ -435,22 +438,31 @@ def _transactions(lines: pl.DataFrame, names: pl.DataFrame, country_names: pl.Da
     return (
         _with_transaction_id(transactions)
         .with_columns(
-            line_no=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("invoice_no", order_by=["invoiced_at", "stock_code", "transaction_id"])
+            line_no=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(
+                "invoice_month", "invoice_no", order_by=["invoiced_at", "stock_code", "transaction_id"]
+            )
         )
         .select(TRANSACTIONS.polars_schema.names())
         .sort(TRANSACTIONS.key)
     )
 
 
-def _countries(nations: pl.Series, country_names: pl.DataFrame) -> dict[str, str]:
+def _countries(texts: pl.Series, country_names: pl.DataFrame) -> pl.Expr:
+    """The countries that the texts name, worked out once per distinct text."""
     known = {raw_name.upper(): country for raw_name, country in country_names.select("raw_name", "country").iter_rows()}
-    return {nation: known.get(nation.upper(), nation) for nation in nations.unique()}
+    nations = texts.drop_nulls().unique().to_frame().select("country", nation=_text("country").fill_null(_UNKNOWN_COUNTRY)).iter_rows()
+    countries = {text: known.get(nation.upper(), nation) for text, nation in nations}
+    return pl.col("country").replace_strict(countries, default=_UNKNOWN_COUNTRY, return_dtype=pl.String)
 
 
 def _with_transaction_id(transactions: pl.DataFrame) -> pl.DataFrame:
-    """Add the key made of content, so that it does not change when the same sales arrive in other files or in another order."""
+    """Add the key made of content, so that it does not change when the same sales arrive in other files or in another order.
+
+    Its day tells invoices apart whose numbers the shop used in another month as well.
+    """
+    day = pl.col("invoiced_at").dt.date().cast(pl.String)
     price = pl.col("unit_price").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
-    content = transactions.with_columns(content=pl.concat_str("invoice_no", "stock_code", "quantity", price, separator="/"))
+    content = transactions.with_columns(content=pl.concat_str(day, "invoice_no", "stock_code", "quantity", price, separator="/"))
     is_shared = content.get_column("content").is_duplicated()
     occurrence = pl.int_range(1, pl.len() + 1).over("content", order_by=["invoiced_at", "customer_id", "country"])
     return pl.concat(

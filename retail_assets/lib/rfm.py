@@ -122,8 +122,8 @@ def snapshot(lines: pl.DataFrame, as_of: date | None = None, definition: Definit
 def customer_months(transactions: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
     """What every identified customer bought and gave back in each month of the frames.
 
-    Everything `rfm_features` needs adds up from these rows, so that a refresh reads one month of transactions and not the history. The one thing that
-    does not add up exactly is an invoice whose lines straddle midnight at a month's end: it would count in both months. The real data has none.
+    Everything `rfm_features` needs adds up from these rows, so that a refresh reads one month of transactions and not the history. An invoice is a
+    number within a month, so one whose lines straddle midnight at a month's end counts in both. The real data has none.
 
     Args:
         transactions: Rows of core.transactions, whole months.

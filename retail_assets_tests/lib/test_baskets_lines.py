@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 import pytest
@@ -34,16 +36,24 @@ TRANSACTIONS = pl.DataFrame(
     ],
     schema=["invoice_no", "stock_code", "is_return", "is_batch_order"],
     orient="row",
-)
+).with_columns(invoice_month=pl.lit(date(2011, 1, 1)))
 
 
 def test_a_basket_is_a_sale_invoice_of_at_least_two_distinct_products() -> None:
-    assert baskets(TRANSACTIONS).rows() == [("1", "A"), ("1", "B"), ("2", "A"), ("2", "B"), ("2", "C")]
+    assert baskets(TRANSACTIONS).rows() == [("2011-01/1", "A"), ("2011-01/1", "B"), ("2011-01/2", "A"), ("2011-01/2", "B"), ("2011-01/2", "C")]
+
+
+def test_a_number_that_is_used_again_in_another_month_is_another_basket() -> None:
+    february = pl.DataFrame({"invoice_no": ["1", "1"], "stock_code": ["C", "D"], "is_return": False, "is_batch_order": False})
+    both = pl.concat([TRANSACTIONS, february.with_columns(invoice_month=pl.lit(date(2011, 2, 1)))])
+    assert baskets(both).filter(pl.col("basket_id").str.ends_with("/1")).rows() == [
+        ("2011-01/1", "A"), ("2011-01/1", "B"), ("2011-02/1", "C"), ("2011-02/1", "D"),
+    ]  # fmt: skip
 
 
 def test_the_least_number_of_products_can_be_set() -> None:
-    assert set(baskets(TRANSACTIONS, min_items=3)["basket_id"]) == {"2"}
-    assert set(baskets(TRANSACTIONS, min_items=1)["basket_id"]) == {"1", "2", "3"}
+    assert set(baskets(TRANSACTIONS, min_items=3)["basket_id"]) == {"2011-01/2"}
+    assert set(baskets(TRANSACTIONS, min_items=1)["basket_id"]) == {"2011-01/1", "2011-01/2", "2011-01/3"}
 
 
 def test_a_least_number_below_one_is_refused() -> None:

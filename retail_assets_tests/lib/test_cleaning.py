@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from retail_assets.contracts import PRODUCT_NAMES, QUARANTINE, RAW_TRANSACTIONS, TRANSACTIONS
-from retail_assets.lib.cleaning import RULES, Cleaned, Duplicates, canonical_names, clean, product_names, rule_table
+from retail_assets.lib.cleaning import RULES, Cleaned, Duplicates, added_up, canonical_names, clean, product_names, rule_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ class TestValues:
     def test_a_line_gets_the_values_of_the_contract(self) -> None:
         raw = raw_lines([(" 536365", " 85123a ", " HANGING  HEART ", "6", DEC, "2.5500", "17850.0", " EIRE")])
         assert cleaned(raw).transactions.row(0, named=True) == {
-            "transaction_id": "536365/85123A/6/2.55/1",
+            "transaction_id": "2010-12-01/536365/85123A/6/2.55/1",
             "invoice_month": date(2010, 12, 1),
             "invoice_no": "536365",
             "line_no": 1,
@@ -181,15 +181,15 @@ class TestValues:
 
     @pytest.mark.parametrize(("price", "text"), [("2.55", "2.55"), ("100", "100"), ("10.5000", "10.5"), ("0.001", "0.001")])
     def test_the_price_in_the_id_has_no_zeros_at_its_end(self, price: str, text: str) -> None:
-        assert values(cleaned(raw_lines([(*SALE[:5], price, *SALE[6:])])), "transaction_id") == [f"536365/85123A/6/{text}/1"]
+        assert values(cleaned(raw_lines([(*SALE[:5], price, *SALE[6:])])), "transaction_id") == [f"2010-12-01/536365/85123A/6/{text}/1"]
 
     def test_equal_lines_are_numbered_by_time_customer_and_country(self) -> None:
         late = (*SALE[:4], "2010-12-01 08:27:00", *SALE[5:])
         result = cleaned(raw_lines([late, SALE, LANTERN]))
         assert result.transactions.select("transaction_id", "line_no", pl.col("invoiced_at").dt.minute()).rows() == [
-            ("536365/71053/6/3.39/1", 1, 26),
-            ("536365/85123A/6/2.55/1", 2, 26),
-            ("536365/85123A/6/2.55/2", 3, 27),
+            ("2010-12-01/536365/71053/6/3.39/1", 1, 26),
+            ("2010-12-01/536365/85123A/6/2.55/1", 2, 26),
+            ("2010-12-01/536365/85123A/6/2.55/2", 3, 27),
         ]
 
 
@@ -234,16 +234,27 @@ class TestCopies:
         result = cleaned(raw)
         assert result.quarantine.select("file_id", "line_no", "reason").rows() == [("a", 2, "overlapping_file")]
         assert values(result, "transaction_id") == [
-            "536365/71053/6/3.39/1",
-            "536365/85123A/6/2.55/1",
-            "536365/85123A/6/2.55/2",
-            "536370/71053/1/3.39/1",
+            "2010-12-01/536365/71053/6/3.39/1",
+            "2010-12-01/536365/85123A/6/2.55/1",
+            "2010-12-01/536365/85123A/6/2.55/2",
+            "2010-12-01/536370/71053/1/3.39/1",
         ]
 
     def test_files_overlap_although_they_spell_their_lines_differently(self) -> None:
         other: Line = ("536365 ", "85123a", " HANGING  HEART", "6", DEC, "2.5500", "17850.0", UK)
         result = cleaned(pl.concat([raw_lines([SALE], "a"), raw_lines([other], "b")]))
         assert result.quarantine.select("file_id", "reason").rows() == [("b", "overlapping_file")]
+
+    def test_files_overlap_although_one_calls_the_country_by_another_name(self) -> None:
+        eire, ireland = (raw_lines([(*SALE[:7], country)], file_id) for file_id, country in (("a", "EIRE"), ("b", " Ireland")))
+        both = pl.concat([eire, ireland])
+        assert reasons(cleaned(both)) == ["overlapping_file"]
+        assert_frame_equal(cleaned(both).transactions, cleaned(eire).transactions)
+        assert_frame_equal(product_names(both), product_names(eire))
+
+    def test_a_line_with_another_text_or_of_another_country_is_another_line(self) -> None:
+        others: list[Line] = [(*SALE[:2], "HANGING HEARTS", *SALE[3:]), (*SALE[:7], "France")]
+        assert reasons(cleaned(pl.concat([raw_lines([SALE], "a"), raw_lines(others, "b")]))) == []
 
     def test_anonymous_lines_overlap_too(self) -> None:
         line = (*SALE[:6], None, UK)
@@ -384,6 +395,19 @@ class TestProperties:
         both = pl.concat([raw, again])
         assert_frame_equal(product_names(raw), product_names(both))
         assert_frame_equal(cleaned(raw).transactions, cleaned(both).transactions)
+
+    @quick
+    @given(many_lines, st.sampled_from(["keep", "quarantine"]))
+    def test_months_cleaned_one_by_one_give_what_cleaning_them_at_once_does(self, lines: list[Line], duplicates: Duplicates) -> None:
+        # Invoices of January have the numbers of December again.
+        again = [(*line[:4], line[4].replace("2010-12-0", "2011-01-1"), *line[5:]) for line in lines]
+        raw = raw_lines([*lines, *again])
+        months = [raw.filter(pl.col("invoice_month") == month) for month in (date(2010, 12, 1), date(2011, 1, 1))]
+        names = product_names(raw)
+        assert_frame_equal(added_up(map(product_names, months)), names)
+        one_by_one, at_once = [cleaned(month, names, duplicates) for month in months], cleaned(raw, names, duplicates)
+        assert_frame_equal(pl.concat(month.transactions for month in one_by_one), at_once.transactions)
+        assert_frame_equal(pl.concat(month.quarantine for month in one_by_one).sort(QUARANTINE.key), at_once.quarantine)
 
     @quick
     @given(many_lines)

@@ -18,6 +18,10 @@ orphan_returns as (
     where sale_id is null
 ),
 
+customer_months as (
+    select * from {{ source('features', 'customer_months') }}
+),
+
 rfm_features as (
     select * from {{ source('features', 'rfm_features') }}
 ),
@@ -54,15 +58,47 @@ previous_segments as (
         on customer_segments.snapshot_month = snapshots.previous_month
 ),
 
-sales_by_customer as (
+orders_by_customer as (
     select
         customer_id,
-        count(distinct invoice_no) as order_count,
-        count(distinct stock_code) as product_count,
+        cast(sum(sale_invoice_count) as bigint) as order_count
+    from customer_months
+    group by customer_id
+),
+
+ordered_products as (
+    select
+        customer_id,
+        stock_code,
+        invoice_month,
+        invoice_no,
         sum(amount) as gross_amount,
         sum(returned_amount) as returned_amount,
         sum(net_amount) as net_amount
     from sales
+    group by customer_id, stock_code, invoice_month, invoice_no
+),
+
+products_by_customer as (
+    select
+        customer_id,
+        stock_code,
+        count(*) as order_count,
+        sum(gross_amount) as gross_amount,
+        sum(returned_amount) as returned_amount,
+        sum(net_amount) as net_amount
+    from ordered_products
+    group by customer_id, stock_code
+),
+
+sales_by_customer as (
+    select
+        customer_id,
+        count(*) as product_count,
+        sum(gross_amount) as gross_amount,
+        sum(returned_amount) as returned_amount,
+        sum(net_amount) as net_amount
+    from products_by_customer
     group by customer_id
 ),
 
@@ -72,16 +108,6 @@ orphan_credits_by_customer as (
         sum(amount) as orphan_amount
     from orphan_returns
     group by customer_id
-),
-
-products_by_customer as (
-    select
-        customer_id,
-        stock_code,
-        count(distinct invoice_no) as order_count,
-        sum(net_amount) as net_amount
-    from sales
-    group by customer_id, stock_code
 ),
 
 ranked_products as (
@@ -112,7 +138,7 @@ final as (
         customers.cohort_month,
         customers.first_sale_at,
         customers.last_sale_at,
-        coalesce(sales_by_customer.order_count, 0) as order_count,
+        coalesce(orders_by_customer.order_count, 0) as order_count,
         coalesce(sales_by_customer.product_count, 0) as product_count,
         cast(coalesce(sales_by_customer.gross_amount, 0) as decimal(18, 4)) as gross_amount,
         cast(coalesce(sales_by_customer.returned_amount, 0) as decimal(18, 4)) as returned_amount,
@@ -141,6 +167,8 @@ final as (
         previous_segments.segment_id as previous_segment_id,
         previous_segments.segment_name as previous_segment_name
     from customers
+    left join orders_by_customer
+        on customers.customer_id = orders_by_customer.customer_id
     left join sales_by_customer
         on customers.customer_id = sales_by_customer.customer_id
     left join orphan_credits_by_customer

@@ -40,7 +40,9 @@ DAYS_SCHEMA: Final = pl.Schema(
 
 DAYS_COLUMNS: Final = ("invoice_month", "invoice_no", "parsed_invoiced_at")
 
-BASKET_LINES: Final = pl.Schema({"invoice_no": pl.String(), "stock_code": pl.String(), "is_return": pl.Boolean(), "is_batch_order": pl.Boolean()})
+BASKET_LINES: Final = pl.Schema(
+    {"invoice_month": pl.Date(), "invoice_no": pl.String(), "stock_code": pl.String(), "is_return": pl.Boolean(), "is_batch_order": pl.Boolean()}
+)
 BASKET_SCHEMA: Final = pl.Schema({"basket_id": pl.String(), "items": pl.List(pl.String())})
 
 TAKEN: Final = "taken"

@@ -24,19 +24,20 @@ def baskets(transactions: pl.DataFrame, min_items: int = 2) -> pl.DataFrame:
     Batch orders are left out: an invoice of many web-shop orders makes every pair of its products look associated.
 
     Args:
-        transactions: Lines of `core.transactions`; read are `invoice_no`, `stock_code`, `is_return` and `is_batch_order`.
+        transactions: Lines of `core.transactions`; read are `invoice_month`, `invoice_no`, `stock_code`, `is_return` and `is_batch_order`.
         min_items: Fewest distinct products of a basket. Baskets of one product lower every support and teach nothing about pairs.
 
     Returns:
-        One row per basket and product: `basket_id` (the invoice number) and `item` (the stock code), sorted by both.
+        One row per basket and product: `basket_id` (month and number of the invoice: `2011-01/536365`) and `item` (the stock code), sorted by both.
 
     Raises:
         ValueError: `min_items` is below 1, or a column is missing or holds nulls.
     """
     if min_items < 1:
         raise ValueError(f"min_items is {min_items}; a basket holds at least 1 product.")
-    check_columns(transactions, ("invoice_no", "stock_code", "is_return", "is_batch_order"), frame="transactions")
-    sales = transactions.lazy().filter(~pl.col("is_return") & ~pl.col("is_batch_order")).select("invoice_no", "stock_code").collect()
+    check_columns(transactions, ("invoice_month", "invoice_no", "stock_code", "is_return", "is_batch_order"), frame="transactions")
+    invoice_id = pl.concat_str(pl.col("invoice_month").cast(pl.String).str.head(7), "invoice_no", separator="/")
+    sales = transactions.lazy().filter(~pl.col("is_return") & ~pl.col("is_batch_order")).select(invoice_id, "stock_code").collect()
     invoices, products = (sales[name].unique().sort() for name in sales.columns)
     # One integer per line is made distinct and sorted four times faster than two texts.
     invoice, product = (pl.col(names.name).cast(pl.Enum(names)).to_physical().cast(pl.UInt64) for names in (invoices, products))
