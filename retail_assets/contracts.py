@@ -201,7 +201,7 @@ TRANSACTIONS = Table(
             "Stable key made of content: day/invoice/product/quantity/unit price/occurrence among equal lines.",
         ),
         _invoice_month(),
-        Column("invoice_no", "VARCHAR", "Invoice number; `C` marks a credit note. An invoice is a number within a month: count both."),
+        Column("invoice_no", "VARCHAR", "Invoice number; `C` marks a credit note. An invoice is a number within `invoice_month`."),
         Column("line_no", "INTEGER", "Position of the line within its invoice, in the order of time, product and transaction_id."),
         _stock_code(),
         Column("description", "VARCHAR", "Name of the product: one text per stock code, the commonest on priced lines of its first month."),
@@ -680,12 +680,8 @@ WAREHOUSE_FORMAT = Table(
     ),
 )
 
-FORMAT = 2
-"""The format that this code reads and writes. One more whenever code of before must not open the warehouse: when landed tables change, or what keys are
-made of. Every month is then built again.
-
-2: a `transaction_id` begins with its day.
-"""
+FORMAT = 1
+"""The format that this code reads and writes. One more whenever code of before must not open the warehouse: when landed tables change."""
 
 UNPUBLISHED_MONTHS = Table(
     schema="quality",

@@ -188,8 +188,6 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             connection.execute(create_statement(table, with_dictionaries=not stored))
         for table in changed:
             connection.execute(f"delete from {BUILT_MONTHS.full_name} where table_name = ?", [table.full_name])  # noqa: S608 - our contract
-        if found != FORMAT:
-            connection.execute(f"delete from {BUILT_MONTHS.full_name}")  # noqa: S608 - our contract
         connection.execute(f"delete from {WAREHOUSE_FORMAT.full_name}")  # noqa: S608 - our contract
         connection.execute(f"insert into {WAREHOUSE_FORMAT.full_name} values (?, ?)", [FORMAT, version("retail_assets")])  # noqa: S608 - our contract
 

@@ -111,6 +111,12 @@ SHOP: dict[Table, list[dict[str, Any]]] = {
             "returned_at": datetime.fromisoformat("2011-02-02 09:00"),
         },
     ],
+    contracts.CUSTOMER_MONTHS: [
+        {"invoice_month": JANUARY, "customer_id": BUYER, "sale_invoice_count": 1},
+        {"invoice_month": FEBRUARY, "customer_id": BUYER, "sale_invoice_count": 0},
+        {"invoice_month": FEBRUARY, "customer_id": RETURNER, "sale_invoice_count": 0},
+        {"invoice_month": FEBRUARY, "customer_id": NEWCOMER, "sale_invoice_count": 1},
+    ],
     contracts.RFM_FEATURES: [
         {"snapshot_month": JANUARY, "customer_id": BUYER, "r_score": 5, "f_score": 1, "rfm_segment": "new_customers"},
         {"snapshot_month": FEBRUARY, "customer_id": BUYER, "r_score": 4, "f_score": 1, "rfm_segment": "promising"},

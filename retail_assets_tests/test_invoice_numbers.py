@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import pytest
@@ -20,8 +19,8 @@ LINES = """
     1,10004,FORK,2,2011-02-10 10:00,2.00,12583,France
     1,10005,KNIFE,2,2011-02-10 10:00,3.00,12583,France
 """
-"""A line that stands equal on both sides of midnight at a month's end, and the credit of more units than either sold; invoice 1 of each of two months,
-two products on each."""
+"""A line that stands equal on both sides of midnight at a month's end, and the credit of more units than either sold; invoice 1 of each of two
+months, two products on each."""
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,12 @@ def test_products_customers_and_countries(result: Cleaned, names: pl.DataFrame) 
     assert canonical_names(names).height == 3_958
 
 
+def test_no_invoice_number_stands_in_two_months(result: Cleaned) -> None:
+    by_month = result.transactions.select("invoice_month", "invoice_no").unique()
+    assert by_month.get_column("invoice_no").is_unique().all()
+    assert by_month.height == 19_770 + 3_420
+
+
 def test_invoices_that_batch_orders_of_the_web_shop(result: Cleaned) -> None:
     batches = result.transactions.filter("is_batch_order")
     # Of 693 anonymous invoices with a `DOT` line, two hold no product that was sold.
