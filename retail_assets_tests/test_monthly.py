@@ -59,18 +59,22 @@ def draw(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings)
     return {"chart": f"{month:%Y-%m}: {count}".encode}
 
 
+def one_row(month: date, line_count: int) -> Frames:
+    """A month of one product."""
+    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_count, "unpriced_line_count": 0}
+    return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+
+
 @monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky, odd, is_last], pictures={PRODUCT_NAMES: draw})
 def counted(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Frames:
     """Writes one row a month."""
-    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_counts[month.month], "unpriced_line_count": 0}
-    return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+    return one_row(month, line_counts[month.month])
 
 
 @monthly_asset(tables=[PRODUCT_NAMES], deps=[], checks=[not_unlucky])
 def counted_in_parts(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> Iterator[Frames]:
     """Writes a month as two parts, the second of which is worked out inside the warehouse."""
-    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": 1, "unpriced_line_count": 0}
-    yield {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+    yield one_row(month, 1)
     ((count,),) = connection.execute("select 1 + $count", {"count": line_counts[month.month]}).fetchall()
     second = (
         "select $month as invoice_month, 'B' as stock_code, 'STAR' as description, $count::bigint as line_count, 0::bigint as unpriced_line_count"
@@ -108,8 +112,7 @@ def prepared(connection: duckdb.DuckDBPyConnection, month: date, settings: Setti
     if month.month == 2:
         march_is_prepared.wait(10)
     steps.append(f"build {month:%m}")
-    row = {"invoice_month": month, "stock_code": "A", "description": "HEART", "line_count": line_count, "unpriced_line_count": 0}
-    return {PRODUCT_NAMES: pl.DataFrame([row], schema=PRODUCT_NAMES.polars_schema)}
+    return one_row(month, line_count)
 
 
 @pytest.fixture
@@ -157,6 +160,29 @@ def test_the_next_month_is_prepared_while_one_is_built(warehouse: Warehouse, ins
     assert refresh(warehouse, instance, "2011-02-01", "2011-03-01", [prepared]).success
     assert steps == ["prepare 02", "prepare 03", "build 02", "build 03"]
     assert stored(warehouse) == [(2, 3), (3, 5)]
+
+
+def test_with_two_workers_two_months_are_prepared_while_one_is_built(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retail_assets.worker.count", lambda: 2)
+    # February is written only once March and April are both being prepared; where they are not, each waits until the meeting is called off.
+    meeting = threading.Barrier(3, timeout=10)
+
+    def meet_while_preparing(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings) -> int:
+        if month.month > 2:
+            meeting.wait()
+        return month.month
+
+    @monthly_asset(tables=[PRODUCT_NAMES], deps=[], prepare=meet_while_preparing)
+    def prepared_by_two(connection: duckdb.DuckDBPyConnection, month: date, settings: Settings, line_count: int) -> Frames:
+        """Writes the number of the month."""
+        if month.month == 2:
+            meeting.wait()
+        return one_row(month, line_count)
+
+    assert refresh(warehouse, instance, "2011-02-01", "2011-04-01", [prepared_by_two]).success
+    assert stored(warehouse) == [(2, 2), (3, 3), (4, 4)]
 
 
 def test_in_a_large_shop_months_are_prepared_one_after_another(
