@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -15,43 +14,44 @@ from retail_assets import cli, summary
 from retail_assets.cli import main
 from retail_assets.lib import sample
 from retail_assets.settings import Settings
+from retail_assets_tests.homes import LINES, SEED, Done, Home, query, retail, retail_here, sample_home
 
-LINES, SEED = 4_000, 3
 MONTHS = 13
 OTHER_VERSION = "20200101T000000.000000Z"
 QUESTIONS = (Path(__file__).parents[1] / "docs" / "questions.md").read_text(encoding="utf-8").split("\n## ")[1:]
 
 
-@dataclass(frozen=True)
-class Home:
-    """A home after one `retail run`."""
-
-    path: Path
-    run: subprocess.CompletedProcess[str]
-
-    def query(self, sql: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(self.path / "serving" / "retail.duckdb", read_only=True) as reader:
-            return reader.execute(sql).fetchall()
-
-
-def retail(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "retail_assets.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home after a run of a small sample."""
+    return sample_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home with a small sample, a file that must be refused, and everything refreshed."""
-    path = tmp_path_factory.mktemp("home")
-    sample.write(sample.generate(LINES, SEED), path / "landing")
-    return Home(path, retail("run", "--home", path))
+def again(home: Home) -> Done:
+    """What a second run of one month said, in the place of the first."""
+    return retail("run", "--home", home.at_work, "--months", "2011-03")
+
+
+@pytest.fixture
+def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home to do harm to, up to date."""
+    # Commands that ran in this process before have set it.
+    monkeypatch.delenv("RETAIL_LANDING", raising=False)
+    return Path(shutil.copytree(home.path, tmp_path / "home", symlinks=True))
+
+
+@pytest.fixture
+def published_twice(home: Home, again: Done, tmp_path: Path) -> Path:
+    """A home to do harm to, after the run of one month."""
+    return Path(shutil.copytree(home.at_work, tmp_path / "home", symlinks=True))
 
 
 def test_a_run_exits_0_and_says_on_stdout_what_came_out(home: Home) -> None:
     assert home.run.returncode == 0, home.run.stderr
     assert f"{LINES:,}" in home.run.stdout
     assert "2010-12..2011-12" in home.run.stdout
-    assert str(home.path / "serving" / "retail.duckdb") in home.run.stdout
+    assert str(home.at_work / "serving" / "retail.duckdb") in home.run.stdout
 
 
 def test_progress_on_stderr_names_steps_months_and_seconds(home: Home) -> None:
@@ -119,7 +119,7 @@ def test_no_basket_holds_what_is_no_product(home: Home) -> None:
 def test_a_question_of_the_docs_is_answered_with_the_columns_it_promises(home: Home, question: str) -> None:
     [sql] = re.findall(r"```sql\n(.*?)```", question, re.DOTALL)
     [promised] = re.findall(r"^Columns: (.*)\.$", question, re.MULTILINE)
-    with duckdb.connect(home.path / "serving" / "retail.duckdb", read_only=True) as reader:
+    with duckdb.connect(home.published, read_only=True) as reader:
         answer = reader.sql(sql)
         assert answer.columns == [name.strip("`") for name in promised.split(", ")]
         assert answer.fetchall() != []
@@ -130,7 +130,7 @@ def test_there_are_ten_questions() -> None:
 
 
 def test_every_mart_is_exported_with_all_its_rows(home: Home, tmp_path: Path) -> None:
-    done = retail("export", "--home", home.path, "--out", tmp_path / "out", "--format", "csv")
+    done = retail_here("export", "--home", home.path, "--out", tmp_path / "out", "--format", "csv")
     assert done.returncode == 0, done.stderr
     ((rows,),) = home.query("select count(*) from marts.fct_sales")
     with duckdb.connect() as reader:
@@ -140,18 +140,17 @@ def test_every_mart_is_exported_with_all_its_rows(home: Home, tmp_path: Path) ->
     assert {path.stem for path in (tmp_path / "out" / "marts").iterdir()} == marts
 
 
-def test_one_month_again_ends_in_identical_tables(home: Home) -> None:
+def test_one_month_again_ends_in_identical_tables(home: Home, again: Done) -> None:
     tables = [f"{schema}.{name}" for schema, name in home.query("select schema_name, table_name from duckdb_tables() where schema_name <> 'marts'")]
 
-    def contents() -> dict[str, pl.DataFrame]:
-        with duckdb.connect(home.path / "serving" / "retail.duckdb", read_only=True) as reader:
+    def contents(path: Path) -> dict[str, pl.DataFrame]:
+        with duckdb.connect(path / "serving" / "retail.duckdb", read_only=True) as reader:
             # A month that was published again stands behind the others.
             return {table: reader.sql(f"select * from {table} order by all").pl() for table in tables}
 
-    before = contents()
-    again = retail("run", "--home", home.path, "--months", "2011-03")
     assert again.returncode == 0, again.stderr
-    after = contents()
+    assert query(home.at_work, "from marts.publication") != home.query("from marts.publication")
+    before, after = contents(home.path), contents(home.at_work)
     assert [table for table in tables if not before[table].equals(after[table])] == []
 
 
@@ -160,7 +159,7 @@ def test_recommend_prints_what_to_show_beside_a_basket_with_reasons(home: Home) 
         "select stock_code, recommended_stock_code from marts.product_recommendations "
         "where basis = 'together' and snapshot_month = date '2011-12-01' order by score desc, stock_code limit 1"
     )
-    found = retail("recommend", "--home", home.path, str(code).lower(), "NONSENSE", "--shown", "3")
+    found = retail_here("recommend", "--home", home.path, str(code).lower(), "NONSENSE", "--shown", "3")
     assert found.returncode == 0, found.stderr
     beside, first, *more = found.stdout.splitlines()
     assert beside.startswith(f"Beside {code} ")
@@ -182,65 +181,54 @@ def test_recommend_says_what_it_cannot_find_and_exits_2(home: Home) -> None:
         (["NONSENSE", "--month", "2011-01:2011-02"], "is a range: give one month"),
         (["NONSENSE", "--shown", "0"], "no whole number above 0"),
     ):
-        found = retail("recommend", "--home", home.path, *arguments)
+        found = retail_here("recommend", "--home", home.path, *arguments)
         assert (found.returncode, found.stdout) == (2, "")
         assert message in found.stderr
 
 
 def test_recommend_before_anything_is_published_says_what_to_do(tmp_path: Path) -> None:
-    found = retail("recommend", "--home", tmp_path, "85123A")
+    found = retail_here("recommend", "--home", tmp_path, "85123A")
     assert found.returncode == 1
     assert "`retail run` does it" in found.stderr
 
 
-def test_publishing_before_anything_has_landed_says_what_to_do(tmp_path: Path) -> None:
-    done = retail("publish", "--home", tmp_path)
-    assert done.returncode == 1
-    assert "published__retail: Nothing has landed" in done.stderr
-    assert "`retail run`" in done.stderr
+def test_publishing_before_anything_has_landed_says_what_to_do(home: Home) -> None:
+    assert home.too_early.returncode == 1
+    assert "published__retail: Nothing has landed" in home.too_early.stderr
+    assert "`retail run`" in home.too_early.stderr
 
 
-def test_a_run_without_changes_refreshes_nothing_and_says_so(home: Home) -> None:
-    before = home.query("select published_at from marts.publication")
-    again = retail("run", "--home", home.path)
+def test_a_run_without_changes_refreshes_nothing_and_says_so(copied: Path) -> None:
+    before = query(copied, "select published_at from marts.publication")
+    again = retail("run", "--home", copied)
     assert again.returncode == 0, again.stderr
     assert "nothing has changed since" in again.stdout
-    assert home.query("select published_at from marts.publication") == before
+    assert query(copied, "select published_at from marts.publication") == before
 
 
-def test_rollback_puts_the_first_publication_back(home: Home) -> None:
-    assert retail("publish", "--home", home.path).returncode == 0
-    newest = home.query("select published_at from marts.publication")
-    assert retail("rollback", "--home", home.path).returncode == 0
-    assert home.query("select published_at from marts.publication") < newest
+def test_rollback_puts_the_first_publication_back(home: Home, published_twice: Path) -> None:
+    newest = query(published_twice, "select published_at from marts.publication")
+    assert retail("rollback", "--home", published_twice).returncode == 0
+    assert query(published_twice, "select published_at from marts.publication") < newest
+    assert query(published_twice, "from marts.publication") == home.query("from marts.publication")
 
 
-def test_rollback_to_an_unknown_version_exits_1_and_lists_what_is_kept(home: Home) -> None:
-    kept = sorted(path.name for path in (home.path / "serving" / "versions").iterdir())
-    done = retail("rollback", "--home", home.path, "--to", "yesterday")
+def test_rollback_to_an_unknown_version_exits_1_and_lists_what_is_kept(published_twice: Path) -> None:
+    kept = sorted(path.name for path in (published_twice / "serving" / "versions").iterdir())
+    done = retail_here("rollback", "--home", published_twice, "--to", "yesterday")
     assert done.returncode == 1
     assert all(name in done.stderr for name in kept)
-    assert retail("rollback", "--home", home.path, "--to", kept[-1]).returncode == 0
-    assert (home.path / "serving" / "retail.duckdb").resolve().parent.name == kept[-1]
-
-
-def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(tmp_path: Path) -> None:
-    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
-    (tmp_path / "landing" / "broken.csv").write_text("a,b\n1,2\n")
-    done = retail("run", "--home", tmp_path, "--months", "2010-12")
-    assert done.returncode == 1
-    assert "1 file was refused; the rest was used:\n  broken.csv: Columns are missing" in done.stderr
-    with duckdb.connect(tmp_path / "serving" / "retail.duckdb", read_only=True) as reader:
-        assert reader.execute("select count(*) > 0 from core.transactions").fetchall() == [(True,)]
-        assert reader.execute("select is_passed from marts.data_quality where check_name = 'no_file_refused'").fetchall() == [(False,)]
+    assert len(kept) == 2
+    for name in kept:
+        assert retail_here("rollback", "--home", published_twice, "--to", name).returncode == 0
+        assert (published_twice / "serving" / "retail.duckdb").resolve().parent.name == name
 
 
 def test_a_file_that_is_replaced_by_half_of_it_keeps_what_it_was_and_the_refusal_is_published(copied: Path) -> None:
     """The upload broke off, and nothing else has changed: an analyst sees it in the data-quality results, and no line is gone."""
 
-    def published(query: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(copied / "serving" / "retail.duckdb", read_only=True) as reader:
-            return reader.execute(query).fetchall()
+    def published(sql: str) -> list[tuple[object, ...]]:
+        return query(copied, sql)
 
     month = sorted((copied / "landing").iterdir())[-1]
     lines = published("select count(*), sum(amount) from raw.raw_transactions")
@@ -248,6 +236,7 @@ def test_a_file_that_is_replaced_by_half_of_it_keeps_what_it_was_and_the_refusal
     month.write_bytes(whole[: whole.index(b"\n") // 2])
     done = retail("run", "--home", copied)
     assert (done.returncode, "What landed under this name before still counts." in done.stderr) == (1, True)
+    assert f"1 file was refused; the rest was used:\n  {month.name}: " in done.stderr
     refused = f"select count(*) from raw.landed_files where file_name = '{month.name}' and status = 'refused'"
     failed = "select is_passed from marts.data_quality where check_name = 'no_file_refused'"
     assert (published("select count(*), sum(amount) from raw.raw_transactions"), published(refused), published(failed)) == (lines, [(1,)], [(False,)])
@@ -256,16 +245,15 @@ def test_a_file_that_is_replaced_by_half_of_it_keeps_what_it_was_and_the_refusal
     assert (published("select count(*), sum(amount) from raw.raw_transactions"), published(refused), published(failed)) == (lines, [(0,)], [(True,)])
 
 
-def test_what_was_rolled_back_stays_until_there_is_news_and_a_run_says_so(copied: Path) -> None:
-    link = copied / "serving" / "retail.duckdb"
-    assert retail("publish", "--home", copied).returncode == 0
+def test_what_was_rolled_back_stays_until_there_is_news_and_a_run_says_so(published_twice: Path) -> None:
+    link = published_twice / "serving" / "retail.duckdb"
     newest = link.readlink()
-    assert retail("rollback", "--home", copied).returncode == 0
+    assert retail_here("rollback", "--home", published_twice).returncode == 0
     put_back = link.readlink()
-    again = retail("run", "--home", copied)
+    again = retail("run", "--home", published_twice)
     assert (again.returncode, link.readlink()) == (0, put_back)
     assert f"Readers see the publication {put_back.parent.name}, which `retail rollback` put back, not {newest.parent.name}." in again.stdout
-    assert retail("publish", "--home", copied).returncode == 0
+    assert retail("publish", "--home", published_twice).returncode == 0
     assert link.readlink() > newest
 
 
@@ -302,12 +290,10 @@ def test_settings_say_which_of_the_landed_months_exist(tmp_path: Path, monkeypat
     assert (nothing.returncode, "leave none of the landed months, 2010-12..2011-12" in nothing.stderr) == (2, True)
 
 
-def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample.write(sample.generate(2_000, SEED), tmp_path / "landing")
-    (tmp_path / "warehouse").mkdir()
+def test_a_warehouse_held_by_another_process_is_named_and_leaves_exit_code_1(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETAIL_LOCK_TIMEOUT_SECONDS", "0.1")
-    with duckdb.connect(tmp_path / "warehouse" / "retail.duckdb"):
-        done = retail("run", "--home", tmp_path)
+    with duckdb.connect(copied / "warehouse" / "retail.duckdb"):
+        done = retail("run", "--home", copied)
     assert done.returncode == 1
     assert "was held by another process" in done.stderr
     assert "Traceback" not in done.stderr
@@ -336,19 +322,11 @@ def test_a_sample_is_written_and_too_small_a_one_is_refused(tmp_path: Path, caps
     assert main(["sample", "--lines", "1", "--out", str(tmp_path / "b")]) == 2
 
 
-@pytest.fixture
-def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home to do harm to, up to date."""
-    # Commands that ran in this process before have set it.
-    monkeypatch.delenv("RETAIL_LANDING", raising=False)
-    return Path(shutil.copytree(home.path, tmp_path / "home", symlinks=True))
-
-
 @pytest.mark.parametrize("command", [["verify"], ["report"], ["export", "--out", "exported"], ["recommend", "85123A"], ["run"]])
 def test_whatever_opens_a_file_keeps_to_the_memory_limit_and_says_so(command: list[str], copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETAIL_MEMORY_LIMIT", "1MB")
     monkeypatch.chdir(copied)
-    bounded = retail(*command, "--home", copied)
+    bounded = retail_here(*command, "--home", copied)
     assert bounded.returncode == 1
     assert "RETAIL_MEMORY_LIMIT is 1MB: raise it, then run again. (" in bounded.stderr
     assert "Traceback" not in bounded.stderr
@@ -358,7 +336,7 @@ def test_a_report_that_is_missing_is_written_though_nothing_else_is_to_do(copied
     report = copied / "reports" / "2011-12.html"
     text = report.read_text(encoding="utf-8")
     report.unlink()
-    done = retail("run", "--home", copied)
+    done = retail_here("run", "--home", copied)
     assert "nothing has changed since" in done.stdout
     assert report.read_text(encoding="utf-8") == text
 
@@ -404,7 +382,7 @@ def test_no_sample_takes_the_place_of_what_was_published(copied: Path) -> None:
     shutil.rmtree(copied / "warehouse")
     shutil.rmtree(copied / "landing")
     published = (copied / "serving" / "retail.duckdb").readlink()
-    refused = retail("run", "--home", copied)
+    refused = retail_here("run", "--home", copied)
     assert (refused.returncode, refused.stderr.splitlines()[0]) == (1, "Nothing has landed: no file of the landing folder could be read.")
     assert (copied / "serving" / "retail.duckdb").readlink() == published
     assert list((copied / "landing").iterdir()) == []

@@ -70,6 +70,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for number, name in enumerate(NAMES):
         _write(landing / name, [header, [str(900_001 + number), *line[1:]]])
     _write(landing / "\x1b[2Jrefused\n0 files were refused.csv", [["<script>", "\x1b]0;pwned\x07", "=1+1"], line])
+    (landing / "broken.csv").write_text("a,b\n3,4\n")
     (landing / "passwd.csv").symlink_to("/etc/passwd")
     (landing / "loop.csv").symlink_to("loop.csv")
     (landing / "folder.csv").mkdir()
@@ -106,8 +107,15 @@ def test_every_hostile_file_that_can_be_read_lands_and_the_others_are_refused_by
     statuses = {str(name): status for name, status in home.query("select file_name, status from raw.landed_files")}
     assert {name: statuses[name] for name in NAMES} == dict.fromkeys(NAMES, "landed")
     assert {name for name, status in statuses.items() if status == "refused"} == {
-        "\x1b[2Jrefused\n0 files were refused.csv", "passwd.csv", "loop.csv", "\\xff\\xfe.csv"
+        "\x1b[2Jrefused\n0 files were refused.csv", "broken.csv", "passwd.csv", "loop.csv", "\\xff\\xfe.csv"
     }  # fmt: skip
+
+
+def test_a_refused_file_leaves_exit_code_1_and_the_rest_published(home: Home) -> None:
+    assert home.done.returncode == 1
+    assert "broken.csv: Columns are missing" in home.done.stderr
+    assert home.query("select count(*) > 0 from core.transactions") == [(True,)]
+    assert home.query("select is_passed from marts.data_quality where check_name = 'no_file_refused'") == [(False,)]
 
 
 def test_texts_stand_in_the_raw_tables_as_they_came(home: Home) -> None:
@@ -149,7 +157,7 @@ def test_nothing_printed_drives_a_terminal_or_looks_like_a_line_of_ours(home: Ho
     for printed in (home.done.stdout, home.done.stderr):
         assert CONTROLS.search(printed) is None
     assert [line for line in home.done.stderr.splitlines() if line.startswith(("0 files", "lines.csv"))] == []
-    assert "4 files were refused" in home.done.stderr
+    assert "5 files were refused" in home.done.stderr
 
 
 def test_no_file_outside_of_the_folder_was_read(home: Home) -> None:

@@ -26,15 +26,14 @@ import duckdb
 import polars as pl
 import pytest
 
-from retail_assets.lib import sample
 from retail_assets.report import ReportError, UnknownMonthError, charts, figures, render, sentences, texts
 from retail_assets.report.figures import Figures, Row
 from retail_assets.seeds import read_seed
+from retail_assets_tests.homes import Home, retail, retail_here, sample_home
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-LINES, SEED = 4_000, 5
 LAST = "2011-12"
 STYLE = (Path(figures.__file__).parent / "style.css").read_text(encoding="utf-8")
 CHARTS = {"revenue", "customers", "segments", "map", "migration", "rfm_customers", "rfm_revenue"}
@@ -64,28 +63,20 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def retail(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "retail_assets.cli", *map(str, arguments)], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home after one run on a small sample. Nothing in it is changed here."""
+    return sample_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home after one run on a small sample, and what the run said."""
-    home = tmp_path_factory.mktemp("home")
-    sample.write(sample.generate(LINES, SEED), home / "landing")
-    done = retail("run", "--home", home)
-    assert done.returncode == 0, done.stderr
-    return home, done.stdout
+def published(home: Home) -> Path:
+    return home.published
 
 
 @pytest.fixture(scope="module")
-def published(run: tuple[Path, str]) -> Path:
-    return run[0] / "serving" / "retail.duckdb"
-
-
-@pytest.fixture(scope="module")
-def html(run: tuple[Path, str]) -> str:
-    return (run[0] / "reports" / f"{LAST}.html").read_text(encoding="utf-8")
+def html(home: Home) -> str:
+    return (home.path / "reports" / f"{LAST}.html").read_text(encoding="utf-8")
 
 
 def altered(published: Path, folder: Path, *statements: str, parameters: dict[str, Any] | None = None) -> str:
@@ -106,11 +97,10 @@ def answer(published: Path, query: str) -> Any:
 # With each publication
 
 
-def test_a_run_writes_the_report_of_the_last_month_and_names_it(run: tuple[Path, str]) -> None:
-    home, said = run
-    path = home / "reports" / f"{LAST}.html"
+def test_a_run_writes_the_report_of_the_last_month_and_names_it(home: Home) -> None:
+    path = home.path / "reports" / f"{LAST}.html"
     assert [found.name for found in path.parent.iterdir()] == [path.name], "nothing is left beside it"
-    assert f"{path}  the report" in said
+    assert f"{home.at_work / 'reports' / path.name}  the report" in home.run.stdout
     assert 100_000 < path.stat().st_size < 1_000_000
 
 
@@ -122,7 +112,7 @@ def test_the_same_file_gives_the_same_bytes_in_this_process_and_in_another(publi
 
 
 def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path) -> None:
-    done = retail("report", "--home", published.parent.parent, "--month", "2011-06", "--out", tmp_path / "june.html")
+    done = retail_here("report", "--home", published.parent.parent, "--month", "2011-06", "--out", tmp_path / "june.html")
     assert done.returncode == 0, done.stderr
     page = Page((tmp_path / "june.html").read_text(encoding="utf-8"))
     assert "June 2011" in page.text
@@ -134,7 +124,7 @@ def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path)
     ("month", "code", "complaint"), [("2015-01", 2, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "give one month")]
 )
 def test_a_month_that_is_none_is_refused(published: Path, month: str, code: int, complaint: str) -> None:
-    done = retail("report", "--home", published.parent.parent, "--month", month)
+    done = retail_here("report", "--home", published.parent.parent, "--month", month)
     assert (done.returncode, complaint in done.stderr) == (code, True)
 
 
@@ -589,9 +579,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def shown(browser: Chrome, run: tuple[Path, str]) -> Iterator[Chrome]:
+def shown(browser: Chrome, home: Home) -> Iterator[Chrome]:
     """The report in a browser of desktop size; afterwards, nothing may have been complained about."""
-    _show(browser, run[0] / "reports" / f"{LAST}.html")
+    _show(browser, home.path / "reports" / f"{LAST}.html")
     yield browser
     assert _log(browser, "browser") == []
 
@@ -693,8 +683,8 @@ def test_marks_are_told_by_pointer_and_by_keyboard(shown: Chrome) -> None:
 @in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390, 320])
-def test_the_page_fits_its_width_and_follows_the_scheme(shown: Chrome, run: tuple[Path, str], width: int, scheme: str) -> None:
-    _show(shown, run[0] / "reports" / f"{LAST}.html", width, scheme)
+def test_the_page_fits_its_width_and_follows_the_scheme(shown: Chrome, home: Home, width: int, scheme: str) -> None:
+    _show(shown, home.path / "reports" / f"{LAST}.html", width, scheme)
     assert _overhang(shown) == 0
     background, ink = shown.execute_script("const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]")
     text = shown.execute_script("return getComputedStyle(document.querySelector('#chart-revenue .role-axis-label text')).fill")
@@ -714,8 +704,8 @@ def test_hostile_texts_do_nothing_in_a_browser(shown: Chrome, published: Path, t
 
 
 @in_browser
-def test_the_policy_stops_what_would_reach_for_the_network(browser: Chrome, run: tuple[Path, str]) -> None:
-    _show(browser, run[0] / "reports" / f"{LAST}.html")
+def test_the_policy_stops_what_would_reach_for_the_network(browser: Chrome, home: Home) -> None:
+    _show(browser, home.path / "reports" / f"{LAST}.html")
     violated = browser.execute_async_script(
         "const done = arguments[0];"
         "document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});"
