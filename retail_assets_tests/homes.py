@@ -40,9 +40,6 @@ class Home:
     """A home in which somebody tried to publish before anything had landed, and then ran the pipeline on a sample of `LINES` and `SEED`."""
 
     path: Path
-    """As the run left it."""
-    at_work: Path
-    """Where the run was: commands that start dbt go on there, because dbt would read the project anew elsewhere. For `test_cli.py` alone."""
     too_early: Done
     run: Done
 
@@ -100,14 +97,13 @@ def sample_home(factory: pytest.TempPathFactory) -> Home:
     """The home after a run of a sample."""
     folder = made_once(factory, "sample", _run_a_sample)
     said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
-    return Home(folder / "home", folder / "at_work", **{name: Done(*done) for name, done in said.items()})
+    return Home(folder / "home", **{name: Done(*done) for name, done in said.items()})
 
 
 def _run_a_sample(folder: Path) -> None:
-    home = folder / "at_work"
+    home = folder / "home"
     too_early = retail("publish", "--home", home)
     sample.write(sample.generate(LINES, SEED), home / "landing")
     run = retail("run", "--home", home)
-    shutil.copytree(home, folder / "home", symlinks=True)
     said = {name: (done.returncode, done.stdout, done.stderr) for name, done in {"too_early": too_early, "run": run}.items()}
     (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")

@@ -28,9 +28,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def again(home: Home) -> Done:
-    """What a second run of one month said, in the place of the first."""
-    return retail("run", "--home", home.at_work, "--months", "2011-03")
+def again(home: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A copy of the home after a second run, of one month, and what that run said."""
+    path = Path(shutil.copytree(home.path, tmp_path_factory.mktemp("again") / "home", symlinks=True))
+    return path, retail("run", "--home", path, "--months", "2011-03")
 
 
 @pytest.fixture
@@ -42,16 +43,16 @@ def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def published_twice(home: Home, again: Done, tmp_path: Path) -> Path:
+def published_twice(again: tuple[Path, Done], tmp_path: Path) -> Path:
     """A home to do harm to, after the run of one month."""
-    return Path(shutil.copytree(home.at_work, tmp_path / "home", symlinks=True))
+    return Path(shutil.copytree(again[0], tmp_path / "home", symlinks=True))
 
 
 def test_a_run_exits_0_and_says_on_stdout_what_came_out(home: Home) -> None:
     assert home.run.returncode == 0, home.run.stderr
     assert f"{LINES:,}" in home.run.stdout
     assert "2010-12..2011-12" in home.run.stdout
-    assert str(home.at_work / "serving" / "retail.duckdb") in home.run.stdout
+    assert str(home.path / "serving" / "retail.duckdb") in home.run.stdout
 
 
 def test_progress_on_stderr_names_steps_months_and_seconds(home: Home) -> None:
@@ -140,7 +141,8 @@ def test_every_mart_is_exported_with_all_its_rows(home: Home, tmp_path: Path) ->
     assert {path.stem for path in (tmp_path / "out" / "marts").iterdir()} == marts
 
 
-def test_one_month_again_ends_in_identical_tables(home: Home, again: Done) -> None:
+def test_one_month_again_ends_in_identical_tables(home: Home, again: tuple[Path, Done]) -> None:
+    path, done = again
     tables = [f"{schema}.{name}" for schema, name in home.query("select schema_name, table_name from duckdb_tables() where schema_name <> 'marts'")]
 
     def contents(path: Path) -> dict[str, pl.DataFrame]:
@@ -148,9 +150,9 @@ def test_one_month_again_ends_in_identical_tables(home: Home, again: Done) -> No
             # A month that was published again stands behind the others.
             return {table: reader.sql(f"select * from {table} order by all").pl() for table in tables}
 
-    assert again.returncode == 0, again.stderr
-    assert query(home.at_work, "from marts.publication") != home.query("from marts.publication")
-    before, after = contents(home.path), contents(home.at_work)
+    assert done.returncode == 0, done.stderr
+    assert query(path, "from marts.publication") != home.query("from marts.publication")
+    before, after = contents(home.path), contents(path)
     assert [table for table in tables if not before[table].equals(after[table])] == []
 
 

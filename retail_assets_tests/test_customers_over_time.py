@@ -106,6 +106,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_neither_later_months_nor_a_run_of_its_own_change_a_month(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, date(2011, 3, 31))
     assert shop.refresh(instance, JANUARY, MARCH).success
@@ -128,6 +129,7 @@ def names(shop: Shop, month: date) -> dict[int, str]:
     return dict(shop.rows(SEGMENT_PROFILES, month).select("segment_id", "segment_name").iter_rows())
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_a_month_that_ends_early_keeps_the_model_and_the_names_of_the_month_before(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, date(2011, 4, 8))
     assert shop.refresh(instance, JANUARY, APRIL).success
@@ -143,12 +145,14 @@ def test_a_month_that_ends_early_keeps_the_model_and_the_names_of_the_month_befo
     assert kept_from(shop, APRIL) == ({APRIL}, 9)
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_a_month_that_ends_early_is_fitted_where_settings_say_so(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, date(2011, 4, 8))
     assert shop.refresh(instance, MARCH, APRIL, segment_incomplete_month="fit").success
     assert kept_from(shop, APRIL) == ({APRIL}, 9)
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_months_after_the_frozen_one_only_assign_their_customers(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, END_OF_MAY)
     assert shop.refresh(instance, JANUARY, MAY, segment_frozen_month="2011-02").success
@@ -173,6 +177,7 @@ def test_months_after_the_frozen_one_only_assign_their_customers(tmp_path: Path,
         assert quality.run(connection, segments.customers_are_those_of_the_fit, FEBRUARY).is_passed
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_freezing_afterwards_says_from_where_to_refresh(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, date(2011, 4, 30))
     assert shop.refresh(instance, JANUARY, MARCH).success
@@ -199,6 +204,7 @@ def test_charts_stand_in_the_metadata(tmp_path: Path, instance: dg.DagsterInstan
             assert picture.startswith(b"\x89PNG"), chart
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_migration_that_loses_a_customer_or_a_penny_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     shop = Shop(tmp_path, date(2011, 2, 28))
     assert shop.refresh(instance, JANUARY, FEBRUARY).success

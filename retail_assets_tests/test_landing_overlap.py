@@ -20,6 +20,8 @@ from retail_assets.landing import land
 from retail_assets.lib import cleaning
 from retail_assets.warehouse import Warehouse, read
 
+pytestmark = pytest.mark.usefixtures("_one_reader")
+
 SEEN = datetime(2026, 1, 1)
 COLUMNS = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
 SALES = pl.DataFrame(

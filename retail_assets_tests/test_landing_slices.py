@@ -13,6 +13,8 @@ from retail_assets import landing
 from retail_assets.lib import landed
 from retail_assets.warehouse import Warehouse, read
 
+pytestmark = pytest.mark.usefixtures("_one_reader")
+
 SEEN_AT = datetime(2026, 1, 1)
 SLICE = 3
 

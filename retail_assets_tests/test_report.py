@@ -100,19 +100,19 @@ def answer(published: Path, query: str) -> Any:
 def test_a_run_writes_the_report_of_the_last_month_and_names_it(home: Home) -> None:
     path = home.path / "reports" / f"{LAST}.html"
     assert [found.name for found in path.parent.iterdir()] == [path.name], "nothing is left beside it"
-    assert f"{home.at_work / 'reports' / path.name}  the report" in home.run.stdout
+    assert f"{path}  the report" in home.run.stdout
     assert 100_000 < path.stat().st_size < 1_000_000
 
 
-def test_the_same_file_gives_the_same_bytes_in_this_process_and_in_another(published: Path, html: str, tmp_path: Path) -> None:
+def test_the_same_file_gives_the_same_bytes_in_this_process_and_in_another(home: Home, published: Path, html: str, tmp_path: Path) -> None:
     assert render(published) == render(published) == (date(2011, 12, 1), html)
-    again = retail("report", "--home", published.parent.parent, "--out", tmp_path / "again.html")
+    again = retail("report", "--home", home.path, "--out", tmp_path / "again.html")
     assert (again.returncode, again.stdout.strip()) == (0, str(tmp_path / "again.html"))
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == html
 
 
-def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path) -> None:
-    done = retail_here("report", "--home", published.parent.parent, "--month", "2011-06", "--out", tmp_path / "june.html")
+def test_an_earlier_month_is_told_as_of_its_end(home: Home, tmp_path: Path) -> None:
+    done = retail_here("report", "--home", home.path, "--month", "2011-06", "--out", tmp_path / "june.html")
     assert done.returncode == 0, done.stderr
     page = Page((tmp_path / "june.html").read_text(encoding="utf-8"))
     assert "June 2011" in page.text
@@ -123,8 +123,8 @@ def test_an_earlier_month_is_told_as_of_its_end(published: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("month", "code", "complaint"), [("2015-01", 2, "2015-01 is not in the published file"), ("2011-01:2011-02", 2, "give one month")]
 )
-def test_a_month_that_is_none_is_refused(published: Path, month: str, code: int, complaint: str) -> None:
-    done = retail_here("report", "--home", published.parent.parent, "--month", month)
+def test_a_month_that_is_none_is_refused(home: Home, month: str, code: int, complaint: str) -> None:
+    done = retail_here("report", "--home", home.path, "--month", month)
     assert (done.returncode, complaint in done.stderr) == (code, True)
 
 

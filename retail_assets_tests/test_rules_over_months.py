@@ -134,6 +134,7 @@ def test_the_shop_gives_every_table_something_to_say(in_one_run: dict[Table, pl.
 
 
 @pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)], ids=str)
+@pytest.mark.usefixtures("_no_charts")
 def test_any_order_of_refreshing_ends_in_the_same_tables(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path, order: tuple[int, ...]) -> None:
     warehouse = new_warehouse(tmp_path / "shuffled")
     land(warehouse, MONTHS)
@@ -143,6 +144,7 @@ def test_any_order_of_refreshing_ends_in_the_same_tables(in_one_run: dict[Table,
         assert_frame_equal(stored(warehouse, table), in_one_run[table])
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_months_that_land_one_after_the_other_end_in_the_same_tables(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path) -> None:
     warehouse = new_warehouse(tmp_path / "growing")
     for number, month in enumerate(MONTHS, start=1):
@@ -152,6 +154,7 @@ def test_months_that_land_one_after_the_other_end_in_the_same_tables(in_one_run:
         assert_frame_equal(stored(warehouse, table), in_one_run[table])
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_nothing_but_what_a_rule_did_next_knows_of_later_months(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path) -> None:
     for number, month in enumerate(MONTHS[:-1], start=1):
         warehouse = new_warehouse(tmp_path / f"until {month}")
@@ -183,6 +186,7 @@ def test_what_a_rule_did_next_is_counted_in_the_baskets_of_that_month(in_one_run
     ]
 
 
+@pytest.mark.usefixtures("_no_charts")
 def test_a_month_that_vanishes_takes_back_what_was_said_of_it(tmp_path: Path) -> None:
     warehouse = new_warehouse(tmp_path / "vanishing")
     land(warehouse, MONTHS[:2])

@@ -27,6 +27,12 @@ def _workers() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="class")
+def _workers_of_all() -> Iterator[None]:
+    with worker.running(Settings(), MANY_LINES):
+        yield
+
+
 def place(frame: pl.DataFrame) -> tuple[int, int]:
     """The process this is done in, and how many rows it got."""
     return os.getpid(), frame.height
@@ -89,26 +95,30 @@ def test_without_workers_a_call_is_done_here_when_its_result_is_asked_for() -> N
     assert asked() == (os.getpid(), LINES.height)
 
 
-@pytest.mark.usefixtures("_workers")
-def test_a_call_is_done_elsewhere_and_gives_the_same() -> None:
-    process_id, height = worker.call(place, LINES)
-    assert process_id != os.getpid()
-    assert height == LINES.height
-    assert_frame_equal(worker.call(baskets.frequent_itemsets, LINES, 0.5, max_length=2), baskets.frequent_itemsets(LINES, 0.5, max_length=2))
+@pytest.mark.usefixtures("_workers_of_all")
+class TestWorkersThatStay:
+    """What does no harm to the workers is asked of the same ones."""
 
+    def test_a_call_is_done_elsewhere_and_gives_the_same(self) -> None:
+        process_id, height = worker.call(place, LINES)
+        assert process_id != os.getpid()
+        assert height == LINES.height
+        assert_frame_equal(worker.call(baskets.frequent_itemsets, LINES, 0.5, max_length=2), baskets.frequent_itemsets(LINES, 0.5, max_length=2))
 
-@pytest.mark.usefixtures("_workers")
-def test_calls_are_spread_over_the_workers() -> None:
-    asked = [worker.begin(place, LINES) for _ in range(worker.count())]
-    assert len({result()[0] for result in asked}) == worker.count()
+    def test_calls_are_spread_over_the_workers(self) -> None:
+        asked = [worker.begin(place, LINES) for _ in range(worker.count())]
+        assert len({result()[0] for result in asked}) == worker.count()
 
+    def test_an_error_comes_back_as_it_was_raised(self) -> None:
+        with pytest.raises(UnicodeDecodeError, match="not a letter") as raised:
+            worker.call(fails)
+        assert any("in fails" in note for note in raised.value.__notes__)
+        assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
 
-@pytest.mark.usefixtures("_workers")
-def test_an_error_comes_back_as_it_was_raised() -> None:
-    with pytest.raises(UnicodeDecodeError, match="not a letter") as raised:
-        worker.call(fails)
-    assert any("in fails" in note for note in raised.value.__notes__)
-    assert worker.call(place, LINES)[0] != os.getpid(), "the worker goes on"
+    def test_large_frames_stay_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(worker, "_LARGEST_BYTES", LINES.estimated_size() - 1)
+        assert worker.call(place, LINES)[0] == os.getpid()
+        assert worker.call(place, frame=LINES)[0] == os.getpid()
 
 
 @pytest.mark.usefixtures("_workers")
@@ -131,13 +141,6 @@ def test_what_cannot_be_sent_or_read_is_done_here() -> None:
 def test_what_a_worker_leaves_undone_is_done_here(tmp_path: Path) -> None:
     assert worker.call(ends_its_process_once, tmp_path / "mark") == os.getpid()
     assert [worker.call(place, LINES)[1] for _ in range(worker.count() + 1)] == [LINES.height] * (worker.count() + 1)
-
-
-@pytest.mark.usefixtures("_workers")
-def test_large_frames_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_LARGEST_BYTES", LINES.estimated_size() - 1)
-    assert worker.call(place, LINES)[0] == os.getpid()
-    assert worker.call(place, frame=LINES)[0] == os.getpid()
 
 
 def test_few_lines_too_many_and_other_engines_have_no_worker() -> None:
