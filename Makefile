@@ -3,21 +3,26 @@ PYTHON ?= python3
 PORT ?= 3000
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 SYNCED := .venv/.synced
+# A file at a time goes to whichever core is free, the long ones first (conftest.py).
+PYTEST := .venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 export UV_PYTHON ?= $(PYTHON)
 export UV_PYTHON_DOWNLOADS ?= never
 export DO_NOT_TRACK = 1
 
-.PHONY: help run test test-all chaos spark bench lint audit fuzz docs dev
+.PHONY: help run unit test test-all chaos spark bench lint audit fuzz docs dev
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(SYNCED) ## the main job: land (a generated sample if landing/ is empty), refresh every month, publish
 	.venv/bin/retail run
 
-test: $(SYNCED) ## the tests
-	.venv/bin/pytest -q -n auto --dist loadfile -m "not slow"
+unit: $(SYNCED) ## the quick half of the tests: functions and small pieces
+	$(PYTEST) -m "not slow and not integration"
 
-test-all: $(SYNCED) ## the tests, and those that start real processes
+test: $(SYNCED) ## the tests: functions, small pieces, and whole runs on small samples
+	$(PYTEST) -m "not slow"
+
+test-all: $(SYNCED) ## the tests, and the slow ones: real data, daemons, browsers
 	.venv/bin/pytest -q
 
 chaos: $(SYNCED) ## kill, fill, damage and crowd real runs, and count what was survived; takes an hour, and root for the disks

@@ -8,17 +8,24 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+import duckdb
 import pytest
 
 from retail_assets import worker
 from retail_assets.lib import parsing
 from retail_assets.processes import collect_seldom
 from retail_assets.warehouse import Warehouse
-from retail_assets_tests.homes import made_once
+from retail_assets_tests.homes import NewWarehouse, made_once
 
 collect_seldom()
 _HOME = tempfile.TemporaryDirectory(prefix="retail-assets-tests-")
 os.environ |= {"RETAIL_HOME": _HOME.name, "RETAIL_FIRST_MONTH": "2010-12", "RETAIL_LAST_MONTH": "2011-12", "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with integration tests come first, so that no worker is left with a long one at the end."""
+    long_files = {item.path for item in items if item.get_closest_marker("integration")}
+    items.sort(key=lambda item: item.path not in long_files)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +48,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def new_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Warehouse]:
+def new_warehouse(tmp_path_factory: pytest.TempPathFactory) -> NewWarehouse:
     """Makes an empty warehouse, as a copy: to create its tables takes longer than what most tests do with them."""
 
     def make(folder: Path) -> None:
@@ -56,6 +63,13 @@ def new_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], 
         return Warehouse(database=str(path))
 
     return new
+
+
+@pytest.fixture
+def connection(tmp_path: Path, new_warehouse: NewWarehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse, opened."""
+    with new_warehouse(tmp_path / "retail.duckdb").get_connection() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,11 @@ import pytest
 
 from retail_assets.cli import main
 from retail_assets.lib import sample
+from retail_assets.warehouse import Warehouse
 
 LINES, SEED = 4_000, 5
+NewWarehouse = Callable[[Path], Warehouse]
+"""Makes an empty warehouse: the fixture `new_warehouse`."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ import pytest
 from retail_assets.settings import REPOSITORY
 from retail_assets_tests.processes import free_port
 
+pytestmark = pytest.mark.integration
+
 ALLOWED = ["MIT", "Apache-2.0", "Mozilla Public License 2.0 (MPL 2.0)"]
 FLAW = {"id": "GHSA-0000-0000-0000", "modified": "2026-01-01T00:00:00Z", "summary": "made up for a test", "affected": []}
 

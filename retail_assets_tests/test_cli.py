@@ -16,6 +16,8 @@ from retail_assets.lib import sample
 from retail_assets.settings import Settings
 from retail_assets_tests.homes import LINES, SEED, Done, Home, query, retail, retail_here, sample_home
 
+pytestmark = pytest.mark.integration
+
 MONTHS = 13
 OTHER_VERSION = "20200101T000000.000000Z"
 QUESTIONS = (Path(__file__).parents[1] / "docs" / "questions.md").read_text(encoding="utf-8").split("\n## ")[1:]

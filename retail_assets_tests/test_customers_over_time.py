@@ -37,9 +37,12 @@ from retail_assets.defs import features, segments
 from retail_assets.monthly import key_of
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append, create_statement, read_months
+from retail_assets_tests.homes import NewWarehouse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.integration
 
 ASSETS = [features.customer_months, features.rfm_features, segments.segment_model, segments.segment_migration]
 TABLES = (
@@ -77,8 +80,8 @@ def orders(last: date) -> pl.DataFrame:
 class Shop:
     """A warehouse with sales up to a day, and the assets of this file."""
 
-    def __init__(self, folder: Path, last: date) -> None:
-        self.warehouse = Warehouse(database=str(folder / "retail.duckdb"))
+    def __init__(self, warehouse: Warehouse, last: date) -> None:
+        self.warehouse = warehouse
         self.sell_until(last)
 
     def sell_until(self, last: date) -> None:
@@ -101,14 +104,19 @@ class Shop:
 
 
 @pytest.fixture
+def warehouse(tmp_path: Path, new_warehouse: NewWarehouse) -> Warehouse:
+    return new_warehouse(tmp_path / "retail.duckdb")
+
+
+@pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_neither_later_months_nor_a_run_of_its_own_change_a_month(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 3, 31))
+def test_neither_later_months_nor_a_run_of_its_own_change_a_month(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 3, 31))
     assert shop.refresh(instance, JANUARY, MARCH).success
     before = {table: shop.rows(table, JANUARY, MARCH) for table in TABLES}
     shop.sell_until(END_OF_MAY)
@@ -130,8 +138,8 @@ def names(shop: Shop, month: date) -> dict[int, str]:
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_a_month_that_ends_early_keeps_the_model_and_the_names_of_the_month_before(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 4, 8))
+def test_a_month_that_ends_early_keeps_the_model_and_the_names_of_the_month_before(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 4, 8))
     assert shop.refresh(instance, JANUARY, APRIL).success
     assert kept_from(shop, MARCH) == ({MARCH}, 9)
     assert kept_from(shop, APRIL) == ({MARCH}, 0)
@@ -146,15 +154,15 @@ def test_a_month_that_ends_early_keeps_the_model_and_the_names_of_the_month_befo
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_a_month_that_ends_early_is_fitted_where_settings_say_so(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 4, 8))
+def test_a_month_that_ends_early_is_fitted_where_settings_say_so(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 4, 8))
     assert shop.refresh(instance, MARCH, APRIL, segment_incomplete_month="fit").success
     assert kept_from(shop, APRIL) == ({APRIL}, 9)
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_months_after_the_frozen_one_only_assign_their_customers(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, END_OF_MAY)
+def test_months_after_the_frozen_one_only_assign_their_customers(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, END_OF_MAY)
     assert shop.refresh(instance, JANUARY, MAY, segment_frozen_month="2011-02").success
     assert [kept_from(shop, month)[0] for month in (JANUARY, FEBRUARY, MARCH, APRIL, MAY)] == [
         {JANUARY},
@@ -178,8 +186,8 @@ def test_months_after_the_frozen_one_only_assign_their_customers(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_freezing_afterwards_says_from_where_to_refresh(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 4, 30))
+def test_freezing_afterwards_says_from_where_to_refresh(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 4, 30))
     assert shop.refresh(instance, JANUARY, MARCH).success
     result = shop.refresh(instance, APRIL, APRIL, segment_frozen_month="2011-02")
     assert not result.success
@@ -188,8 +196,8 @@ def test_freezing_afterwards_says_from_where_to_refresh(tmp_path: Path, instance
     assert "Refresh from 2011-02 on: `retail run --months 2011-02:2011-04`" in str(failure.user_failure_data.description)
 
 
-def test_charts_stand_in_the_metadata(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 2, 28))
+def test_charts_stand_in_the_metadata(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 2, 28))
     assert shop.refresh(instance, JANUARY, FEBRUARY).success
     for table, charts in {
         SEGMENT_MODEL: ["choice_of_k"],
@@ -205,8 +213,8 @@ def test_charts_stand_in_the_metadata(tmp_path: Path, instance: dg.DagsterInstan
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_migration_that_loses_a_customer_or_a_penny_is_refused(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    shop = Shop(tmp_path, date(2011, 2, 28))
+def test_migration_that_loses_a_customer_or_a_penny_is_refused(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
+    shop = Shop(warehouse, date(2011, 2, 28))
     assert shop.refresh(instance, JANUARY, FEBRUARY).success
     changes = ["net_amount = net_amount + 0.0001", "net_amount_before = net_amount_before - 0.0001", "customer_count = customer_count + 1"]
     with shop.warehouse.get_connection() as connection:

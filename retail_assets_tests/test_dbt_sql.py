@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from retail_assets.contracts import Table
 
+pytestmark = pytest.mark.integration
+
 DECEMBER, JANUARY, FEBRUARY = date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)
 BUYER, NEWCOMER, RETURNER = "17850", "12345", "99999"
 LANTERN, HEART = "71053", "85123A"

@@ -15,6 +15,8 @@ from retail_assets.dbt_start import WARM_DBT, socket_path, target_path, warm
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse
 
+pytestmark = pytest.mark.integration
+
 START = "import sys; from retail_assets.dbt_start import main; main(); print([name for name in sys.modules if name.split('.')[0] == 'dbt'])"
 LOADS_DBT = "import sys; from retail_assets.dbt_start import main\ntry: main()\nfinally: print('dbt.cli.main' in sys.modules)"
 LOADED, NOT_LOADED = "True", "False"

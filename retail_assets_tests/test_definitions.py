@@ -15,6 +15,8 @@ from retail_assets.defs import automation
 from retail_assets.monthly import key_of
 from retail_assets.settings import REPOSITORY
 
+pytestmark = pytest.mark.integration
+
 GROUPS = {"raw", "core", "features", "segments", "rules", "marts", "published"}  # and `quality`, which is written by all of them
 UNPARTITIONED = {
     "raw/landed_files",

@@ -25,6 +25,8 @@ from retail_assets.lib.parsing.fields import MOST_COLUMNS, MOST_LINES, RefusedFi
 from retail_assets.warehouse import Warehouse
 from retail_assets_tests.fuzz import bounded, cases, counting, fuzz
 
+pytestmark = pytest.mark.integration
+
 MEGABYTE = 1_000_000
 HEADER = ",".join(cases.HEADER) + "\n"
 LINE = "536365,85123A,WHITE HEART,6,2010-12-01 08:26:00,2.55,17850,United Kingdom\n"

@@ -25,6 +25,8 @@ from retail_assets.terminal import one_line, printable
 from retail_assets_tests.fuzz.cases import HOSTILE_TEXTS
 from retail_assets_tests.processes import BESIDE_PYTHON, run
 
+pytestmark = pytest.mark.integration
+
 LINES, SEED, LAST_MONTH = 2_500, 11, "2011-02"
 USER = "mallory-the-operator"
 NAMES = (

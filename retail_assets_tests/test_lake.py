@@ -22,7 +22,10 @@ from retail_assets.engines.local import LocalEngine
 from retail_assets.engines.spark.frames import arrow_schema, from_arrow, to_arrow
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append, transaction
+from retail_assets_tests.homes import NewWarehouse
 from retail_assets_tests.object_store import object_store
+
+pytestmark = pytest.mark.integration
 
 JANUARY, FEBRUARY, MARCH = date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
 
@@ -46,8 +49,8 @@ def line(month: date, transaction_id: str) -> pl.DataFrame:
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(database=str(tmp_path / "home" / "warehouse" / "retail.duckdb")).get_connection() as opened:
+def connection(tmp_path: Path, new_warehouse: NewWarehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with new_warehouse(tmp_path / "home" / "warehouse" / "retail.duckdb").get_connection() as opened:
         yield opened
 
 

@@ -1,6 +1,5 @@
 """Which files count: by name and content, once, and replaced where they are landed again."""
 
-from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from retail_assets.landing import decide, land, write_months
 from retail_assets.lib.landed import LandedFile
 from retail_assets.partitions import landed_range
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 JANUARY = HEADER + "1,A,HEART,6,2011-01-04 08:26:00,2.55,17850.0,United Kingdom\n"
@@ -25,12 +23,6 @@ FIRST, SECOND = datetime(2026, 1, 1), datetime(2026, 1, 2)
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "landing").mkdir()
     return tmp_path / "landing"
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection() as opened:
-        yield opened
 
 
 def lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int]]:

@@ -3,7 +3,7 @@
 import gzip
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,8 @@ from polars.testing import assert_frame_equal
 from retail_assets import seeds
 from retail_assets.landing import land
 from retail_assets.lib import cleaning
-from retail_assets.warehouse import Warehouse, read
+from retail_assets.warehouse import read
+from retail_assets_tests.homes import NewWarehouse
 
 pytestmark = pytest.mark.usefixtures("_one_reader")
 
@@ -54,12 +55,6 @@ def folder(tmp_path: Path) -> Path:
     for (day,), lines in SALES.group_by(pl.col("InvoiceDate").dt.date(), maintain_order=True):
         (folder / f"{day}.csv").write_bytes(csv(lines))
     return folder
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection() as opened:
-        yield opened
 
 
 def csv(lines: pl.DataFrame) -> bytes:
@@ -137,13 +132,13 @@ def test_sales_landed_again_in_another_kind_of_file_count_once(folder: Path, con
     assert together.quarantine.filter(pl.col("reason").is_in(["overlapping_file", "repeated_invoice"])).height >= SALES.height
 
 
-def test_each_kind_of_file_alone_gives_the_same_transactions(folder: Path, tmp_path: Path) -> None:
+def test_each_kind_of_file_alone_gives_the_same_transactions(folder: Path, tmp_path: Path, new_warehouse: NewWarehouse) -> None:
     expected = None
     for number, (name, write) in enumerate(ALSO_LANDED.values()):
         alone = tmp_path / str(number)
         alone.mkdir()
         (alone / name).write_bytes(write(SALES))
-        with Warehouse(database=str(tmp_path / f"{number}.duckdb")).get_connection() as connection:
+        with new_warehouse(tmp_path / f"{number}.duckdb").get_connection() as connection:
             assert land(connection, alone, SEEN).refused == ()
             transactions = cleaned(connection).transactions
         expected = transactions if expected is None else expected

@@ -1,6 +1,6 @@
 """Parquet files too large to be parsed at once are landed in slices, with the outcome of any other file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from retail_assets import landing
 from retail_assets.lib import landed
 from retail_assets.warehouse import Warehouse, read
+from retail_assets_tests.homes import NewWarehouse
 
 pytestmark = pytest.mark.usefixtures("_one_reader")
 
@@ -46,8 +47,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "landing"
 
 
-def land(folder: Path, home: Path) -> tuple[landed.LandedFile, pl.DataFrame]:
-    with Warehouse(database=str(home / "retail.duckdb")).get_connection() as connection:
+def land(folder: Path, warehouse: Warehouse) -> tuple[landed.LandedFile, pl.DataFrame]:
+    with warehouse.get_connection() as connection:
         report = landing.land(connection, folder, SEEN_AT)
         return report.files[0], read(connection, "select * from raw.landed_lines order by line_no")
 
@@ -64,21 +65,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("lines", CASES.values(), ids=CASES.keys())
-def test_slices_give_what_the_whole_file_gives(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: pl.DataFrame) -> None:
+def test_slices_give_what_the_whole_file_gives(
+    folder: Path, tmp_path: Path, new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, lines: pl.DataFrame
+) -> None:
     lines.write_parquet(folder / "january.parquet", row_group_size=4)
-    whole = land(folder, tmp_path / "whole")
+    whole = land(folder, new_warehouse(tmp_path / "whole.duckdb"))
     monkeypatch.setattr(landed, "_LINES_PER_BATCH", SLICE)
     monkeypatch.setattr(landed, "_LARGE_BYTES", 0)
-    in_slices = land(folder, tmp_path / "slices")
+    in_slices = land(folder, new_warehouse(tmp_path / "slices.duckdb"))
     assert in_slices[0] == whole[0]
     assert whole[0].status == "landed"
     assert_frame_equal(in_slices[1], whole[1])
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from retail_assets.contracts import PRODUCT_NAMES
 from retail_assets.monthly import Frames, key_of, monthly_asset, preview
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Query, Warehouse, read
+from retail_assets_tests.homes import NewWarehouse
 
 REFUSED_COUNT = 13
 """The check below refuses a month whose only line count is this."""
@@ -116,8 +117,8 @@ def prepared(connection: duckdb.DuckDBPyConnection, month: date, settings: Setti
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(database=str(tmp_path / "retail.duckdb"))
+def warehouse(tmp_path: Path, new_warehouse: NewWarehouse) -> Warehouse:
+    return new_warehouse(tmp_path / "retail.duckdb")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from retail_assets.order import Input, inputs, open_warehouse
 from retail_assets.partitions import PARTITION, RANGE_END, RANGE_START, before, until
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, WarehouseBusyError, append, read_months
+from retail_assets_tests.homes import NewWarehouse
 
 JANUARY, FEBRUARY, MARCH = "2011-01-01", "2011-02-01", "2011-03-01"
 unlucky: list[date] = []
@@ -47,9 +48,9 @@ def other() -> None:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
+def warehouse(tmp_path: Path, new_warehouse: NewWarehouse) -> Warehouse:
     unlucky.clear()
-    warehouse = Warehouse(database=str(tmp_path / "retail.duckdb"), lock_timeout_seconds=0)
+    warehouse = new_warehouse(tmp_path / "retail.duckdb").model_copy(update={"lock_timeout_seconds": 0})
     land(warehouse, "first", date(2011, 1, 1), date(2011, 3, 1))
     return warehouse
 

@@ -1,7 +1,7 @@
 """Which months are stale: the changed ones and all after them, never one before; and whether what is published is what follows from the files."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -13,18 +13,12 @@ from retail_assets import provenance, seeds
 from retail_assets.contracts import BUILT_TABLES, LANDED_FILES, RETURNS, TRANSACTIONS
 from retail_assets.provenance import is_published, note, note_publication, origins, pending_months, stale_months
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
-from retail_assets.warehouse import Warehouse, append, transaction
+from retail_assets.warehouse import append, transaction
 
 DECEMBER, JANUARY, FEBRUARY = date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1)
 SETTINGS = Settings()
 FIRST = {"a": [DECEMBER], "b": [JANUARY], "c": [FEBRUARY]}
 LATE = {**FIRST, "late": [JANUARY]}
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(database=str(tmp_path / "retail.duckdb")).get_connection() as opened:
-        yield opened
 
 
 def land(connection: duckdb.DuckDBPyConnection, contents: dict[str, list[date]]) -> None:

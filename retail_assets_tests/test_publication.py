@@ -25,7 +25,10 @@ from retail_assets import provenance, publication, published_file, quality
 from retail_assets.contracts import BUILT_TABLES, QUARANTINE, RAW_TRANSACTIONS, TRANSACTIONS, Column, Table
 from retail_assets.published_file import DATA_DICTIONARY, PUBLICATION, PublicationRefusedError
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Warehouse, append
+from retail_assets.warehouse import append
+from retail_assets_tests.homes import NewWarehouse
+
+pytestmark = pytest.mark.integration
 
 JANUARY = date(2011, 1, 1)
 START = datetime(2026, 1, 1, 12)
@@ -44,9 +47,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def connection(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(settings: Settings, new_warehouse: NewWarehouse) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse with one raw line that became one transaction, and one mart."""
-    with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
+    with new_warehouse(settings.warehouse_path).get_connection() as opened:
         append(opened, RAW_TRANSACTIONS, row(RAW_TRANSACTIONS, {"amount": "2.55"}))
         append(opened, TRANSACTIONS, row(TRANSACTIONS, {"amount": "2.55"}))
         opened.execute("create schema marts")

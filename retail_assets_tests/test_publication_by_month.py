@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from shutil import copyfile
 
 import duckdb
 import polars as pl
@@ -23,9 +24,13 @@ from retail_assets.contracts import (
 )
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
 from retail_assets.warehouse import Warehouse, replace_month
+from retail_assets_tests.homes import NewWarehouse
+
+pytestmark = pytest.mark.integration
 
 DECEMBER, JANUARY, FEBRUARY, MARCH = date(2010, 12, 1), date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
 START = datetime(2026, 1, 1, 12)
+PUBLISHED = published_file.published_tables()
 _SOURCE_OR_REF = re.compile(r"{{ (?:source\('(?P<schema>\w+)', '(?P<table>\w+)'\)|ref\('(?P<model>\w+)'\)) }}")
 
 
@@ -34,14 +39,24 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory, new_warehouse: NewWarehouse) -> Path:
     """A warehouse with the views of the dbt project, two months, and one before them that holds most of the lines and never changes."""
-    with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
+    made = new_warehouse(tmp_path_factory.mktemp("by_month") / "retail.duckdb")
+    with made.get_connection() as opened:
         create_views(opened)
         write(opened, DECEMBER, sold=[(f"{number}/Z", 1) for number in range(100, 120)])
         write(opened, JANUARY, sold=[("1/A", 10), ("2/B", 4)])
         write(opened, FEBRUARY, sold=[("3/A", 5)])
+    return Path(made.database)
+
+
+@pytest.fixture
+def connection(settings: Settings, warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A copy of that warehouse, opened."""
+    settings.warehouse_path.parent.mkdir()
+    copyfile(warehouse, settings.warehouse_path)
+    with Warehouse(database=str(settings.warehouse_path)).get_connection() as opened:
         yield opened
 
 
@@ -97,7 +112,7 @@ def write(connection: duckdb.DuckDBPyConnection, month: date, sold: Sold, return
 
 
 def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, minutes: int) -> Path:
-    return publication.publish(connection, settings, START + timedelta(minutes=minutes), "run").path
+    return publication.publish(connection, settings, START + timedelta(minutes=minutes), "run", PUBLISHED).path
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:

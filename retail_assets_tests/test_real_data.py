@@ -19,7 +19,7 @@ from retail_assets.lib.cleaning import Cleaned, canonical_names, clean, product_
 from retail_assets.lib.returns import match_returns
 from retail_assets.seeds import read_seed
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
@@ -33,6 +31,8 @@ from retail_assets_tests.homes import Home, retail, retail_here, sample_home
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.integration
 
 LAST = "2011-12"
 STYLE = (Path(figures.__file__).parent / "style.css").read_text(encoding="utf-8")

@@ -29,6 +29,9 @@ from retail_assets.contracts import (
 from retail_assets.defs import rules
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse, append, create_statement, read_months, replace_month, transaction
+from retail_assets_tests.homes import NewWarehouse
+
+pytestmark = pytest.mark.integration
 
 MONTHS = m.window(date(2011, 1, 1), date(2011, 4, 1))
 TABLES = (FREQUENT_ITEMSETS, ASSOCIATION_RULES, PRODUCT_RECOMMENDATIONS, RECOMMENDATION_QUALITY, GROUP_RULES)
@@ -111,15 +114,10 @@ def stored(warehouse: Warehouse, table: Table) -> pl.DataFrame:
         return read_months(connection, table, MONTHS[0], MONTHS[-1])
 
 
-def new_warehouse(folder: Path) -> Warehouse:
-    folder.mkdir()
-    return Warehouse(database=str(folder / "retail.duckdb"))
-
-
 @pytest.fixture(scope="module")
-def in_one_run(tmp_path_factory: pytest.TempPathFactory) -> dict[Table, pl.DataFrame]:
+def in_one_run(tmp_path_factory: pytest.TempPathFactory, new_warehouse: NewWarehouse) -> dict[Table, pl.DataFrame]:
     """The tables after all months landed and were refreshed in one run."""
-    warehouse = new_warehouse(tmp_path_factory.mktemp("rules") / "one")
+    warehouse = new_warehouse(tmp_path_factory.mktemp("rules") / "retail.duckdb")
     land(warehouse, MONTHS)
     refresh(warehouse, MONTHS[0], MONTHS[-1])
     return {table: stored(warehouse, table) for table in TABLES}
@@ -135,8 +133,10 @@ def test_the_shop_gives_every_table_something_to_say(in_one_run: dict[Table, pl.
 
 @pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)], ids=str)
 @pytest.mark.usefixtures("_no_charts")
-def test_any_order_of_refreshing_ends_in_the_same_tables(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path, order: tuple[int, ...]) -> None:
-    warehouse = new_warehouse(tmp_path / "shuffled")
+def test_any_order_of_refreshing_ends_in_the_same_tables(
+    in_one_run: dict[Table, pl.DataFrame], tmp_path: Path, new_warehouse: NewWarehouse, order: tuple[int, ...]
+) -> None:
+    warehouse = new_warehouse(tmp_path / "retail.duckdb")
     land(warehouse, MONTHS)
     for index in order:
         refresh(warehouse, MONTHS[index])
@@ -145,8 +145,10 @@ def test_any_order_of_refreshing_ends_in_the_same_tables(in_one_run: dict[Table,
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_months_that_land_one_after_the_other_end_in_the_same_tables(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path) -> None:
-    warehouse = new_warehouse(tmp_path / "growing")
+def test_months_that_land_one_after_the_other_end_in_the_same_tables(
+    in_one_run: dict[Table, pl.DataFrame], tmp_path: Path, new_warehouse: NewWarehouse
+) -> None:
+    warehouse = new_warehouse(tmp_path / "retail.duckdb")
     for number, month in enumerate(MONTHS, start=1):
         land(warehouse, MONTHS[:number])
         refresh(warehouse, month)
@@ -155,9 +157,11 @@ def test_months_that_land_one_after_the_other_end_in_the_same_tables(in_one_run:
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_nothing_but_what_a_rule_did_next_knows_of_later_months(in_one_run: dict[Table, pl.DataFrame], tmp_path: Path) -> None:
+def test_nothing_but_what_a_rule_did_next_knows_of_later_months(
+    in_one_run: dict[Table, pl.DataFrame], tmp_path: Path, new_warehouse: NewWarehouse
+) -> None:
     for number, month in enumerate(MONTHS[:-1], start=1):
-        warehouse = new_warehouse(tmp_path / f"until {month}")
+        warehouse = new_warehouse(tmp_path / f"{month}.duckdb")
         land(warehouse, MONTHS[:number])
         refresh(warehouse, month)
         is_month = pl.col("snapshot_month") == month
@@ -187,8 +191,8 @@ def test_what_a_rule_did_next_is_counted_in_the_baskets_of_that_month(in_one_run
 
 
 @pytest.mark.usefixtures("_no_charts")
-def test_a_month_that_vanishes_takes_back_what_was_said_of_it(tmp_path: Path) -> None:
-    warehouse = new_warehouse(tmp_path / "vanishing")
+def test_a_month_that_vanishes_takes_back_what_was_said_of_it(tmp_path: Path, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(tmp_path / "retail.duckdb")
     land(warehouse, MONTHS[:2])
     refresh(warehouse, MONTHS[0], MONTHS[1])
     assert stored(warehouse, ASSOCIATION_RULES).filter(pl.col("next_month_support").is_not_null()).height

@@ -13,6 +13,8 @@ import pytest
 from retail_assets import run_lock
 from retail_assets.settings import Settings
 
+pytestmark = pytest.mark.integration
+
 PATIENCE_SECONDS = 60
 HOLD = """
 import sys

@@ -16,6 +16,8 @@ from retail_assets import worker
 from retail_assets.lib import baskets
 from retail_assets.settings import Settings
 
+pytestmark = pytest.mark.integration
+
 MANY_LINES = 1_000_000
 PATIENCE_SECONDS = 60
 LINES = pl.DataFrame({"basket_id": [1, 1, 2, 2, 3, 3], "item": ["A", "B", "A", "B", "B", "C"]})
