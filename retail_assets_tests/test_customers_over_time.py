@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -57,8 +58,9 @@ KINDS = {"regular": (3, 90.0), "occasional": (25, 60.0), "once": (400, 30.0)}
 PER_KIND = 30
 
 
-def orders(last: date) -> pl.DataFrame:
-    """Sale lines of 90 customers from January on, the same whatever the last day. Somebody buys on every day."""
+@functools.cache
+def orders() -> pl.DataFrame:
+    """Sale lines of 90 customers from January to May. Somebody buys on every day."""
     random = np.random.default_rng(11)
     rows = []
     for kind, (every, pounds) in KINDS.items():
@@ -69,7 +71,7 @@ def orders(last: date) -> pl.DataFrame:
                 rows.append((f"{kind}-{number:02}", datetime(day.year, day.month, day.day, 10), amount, f"P{number % 7}"))
                 day += timedelta(days=max(1, round(every * float(np.exp(random.normal(0, 0.2))))))
     schema = pl.Schema({"customer_id": pl.String(), "invoiced_at": pl.Datetime("us"), "amount": pl.Decimal(18, 4), "stock_code": pl.String()})
-    lines = pl.DataFrame(rows, schema=schema, orient="row").filter(pl.col("invoiced_at").dt.date() <= last)
+    lines = pl.DataFrame(rows, schema=schema, orient="row")
     identity = pl.format("{}/{}", "customer_id", pl.col("invoiced_at").dt.date())
     return lines.with_columns(
         transaction_id=identity, invoice_no=identity, invoice_month=pl.col("invoiced_at").dt.date().dt.month_start(), line_no=1, quantity=1,
@@ -87,7 +89,8 @@ class Shop:
     def sell_until(self, last: date) -> None:
         with self.warehouse.get_connection() as connection:
             connection.execute("delete from core.transactions")
-            append(connection, TRANSACTIONS, orders(last).select(TRANSACTIONS.polars_schema.names()))
+            lines = orders().filter(pl.col("invoiced_at").dt.date() <= last)
+            append(connection, TRANSACTIONS, lines.select(TRANSACTIONS.polars_schema.names()))
 
     def refresh(self, instance: dg.DagsterInstance, first: date, last: date, **settings: Any) -> dg.ExecuteInProcessResult:
         return dg.materialize(

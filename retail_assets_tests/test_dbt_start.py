@@ -6,14 +6,15 @@ import subprocess
 import sys
 from contextlib import chdir
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from retail_assets import dbt_project
-from retail_assets.dbt_project import DBT_PROJECT, PARTIAL_PARSE, dbt_resource
+from retail_assets.dbt_project import PARTIAL_PARSE, dbt_resource
 from retail_assets.dbt_start import WARM_DBT, socket_path, target_path, warm
 from retail_assets.settings import DBT_PROJECT_DIR, Settings
-from retail_assets.warehouse import Warehouse
+from retail_assets_tests.homes import NewWarehouse
 
 pytestmark = pytest.mark.integration
 
@@ -24,11 +25,28 @@ BUILD = ["build", "--select", "dim_date", "--indirect-selection", "cautious", "-
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, new_warehouse: NewWarehouse) -> Settings:
     # Below a path that is longer than that of a socket may be.
     settings = Settings(home=tmp_path / ("long" * 30))
-    with Warehouse(database=str(settings.warehouse_path)).get_connection():
-        return settings
+    new_warehouse(settings.warehouse_path)
+    return settings
+
+
+class Built(NamedTuple):
+    """Two builds in one home: whether the first one saved the project there, and what each said."""
+
+    is_project_saved: bool
+    handed_on: subprocess.CompletedProcess[str]
+    by_itself: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, new_warehouse: NewWarehouse) -> Built:
+    settings = Settings(home=tmp_path_factory.mktemp("built"))
+    new_warehouse(settings.warehouse_path)
+    with warm(settings):
+        handed_on = dbt(settings, *BUILD)
+        return Built((target_path(settings) / PARTIAL_PARSE).exists(), handed_on, dbt(settings, *BUILD))
 
 
 def dbt(settings: Settings, *arguments: str, code: str = LOADS_DBT) -> subprocess.CompletedProcess[str]:
@@ -49,20 +67,19 @@ def test_the_version_is_told_without_loading_dbt() -> None:
     assert told[1].split() == ["-", "installed:", by_dbt.stdout.strip()]
 
 
-def test_dagster_starts_dbt_by_it_and_loads_no_adapter_itself() -> None:
+def test_dagster_starts_dbt_by_it_and_loads_no_adapter_itself(tmp_path: Path) -> None:
     resource = dbt_resource()
     assert resource.dbt_executable.endswith("retail-dbt")
-    listed = resource.cli(["ls", "--select", "customer_360", "--resource-type", "model", "--quiet"], target_path=DBT_PROJECT.manifest_path.parent)
+    listed = resource.cli(["ls", "--select", "customer_360", "--resource-type", "model", "--quiet"], target_path=tmp_path)
     assert listed.is_successful()
     assert listed.adapter is None
 
 
-def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(settings: Settings) -> None:
-    with warm(settings):
-        handed_on, by_itself = dbt(settings, *BUILD), dbt(settings, *BUILD)
-    assert [run.stdout.splitlines()[-1] for run in (handed_on, by_itself)] == [NOT_LOADED, LOADED]
-    assert [run.returncode for run in (handed_on, by_itself)] == [0, 0]
-    done = [[line.split("  ")[-1] for line in run.stdout.splitlines() if "Done. PASS=" in line] for run in (handed_on, by_itself)]
+def test_a_warm_dbt_takes_one_build_and_answers_as_dbt_does(built: Built) -> None:
+    runs = (built.handed_on, built.by_itself)
+    assert [run.stdout.splitlines()[-1] for run in runs] == [NOT_LOADED, LOADED]
+    assert [run.returncode for run in runs] == [0, 0]
+    done = [[line.split("  ")[-1] for line in run.stdout.splitlines() if "Done. PASS=" in line] for run in runs]
     assert len(done[0]) == 1
     assert done[0] == done[1]
 
@@ -75,10 +92,9 @@ def test_where_no_process_can_be_started_dbt_starts_when_it_is_asked(settings: S
             assert not socket_path(settings).exists()
 
 
-def test_a_warm_dbt_goes_by_what_was_saved_of_the_project(settings: Settings) -> None:
-    with warm(settings):
-        assert dbt(settings, *BUILD).returncode == 0
-    assert not (target_path(settings) / PARTIAL_PARSE).exists(), "dbt saves what it reads from the files"
+def test_a_warm_dbt_goes_by_what_was_saved_of_the_project(built: Built) -> None:
+    assert built.handed_on.returncode == 0
+    assert not built.is_project_saved, "dbt saves what it reads from the files"
 
 
 def test_a_warm_dbt_reads_the_project_where_what_was_saved_cannot_be_read(

@@ -150,10 +150,11 @@ def test_a_mart_of_one_thing_per_row_declares_its_key_and_what_is_never_null(con
 
 
 def test_texts_that_repeat_are_stored_as_dictionaries(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    numbers = [f"{number}" for number in range(2, 3002)]
-    lines = [row(TRANSACTIONS, {"amount": "0", "transaction_id": number.zfill(32), "customer_id": number}) for number in numbers]
-    append(connection, TRANSACTIONS, pl.concat(lines))
-    append(connection, RAW_TRANSACTIONS, pl.concat([row(RAW_TRANSACTIONS, {"amount": "0", "line_no": number}) for number in numbers]))
+    numbers = pl.Series(range(2, 3002), dtype=pl.Int32)
+    texts = numbers.cast(pl.String)
+    line, raw_line = (pl.concat([row(table, {"amount": "0"})] * len(numbers)) for table in (TRANSACTIONS, RAW_TRANSACTIONS))
+    append(connection, TRANSACTIONS, line.with_columns(transaction_id=texts.str.zfill(32), customer_id=texts))
+    append(connection, RAW_TRANSACTIONS, raw_line.with_columns(line_no=numbers))
     publish(connection, settings)
     stored = "select column_name, compression from pragma_storage_info('core.transactions') where segment_type = 'VARCHAR'"
     found = query(settings, stored)

@@ -80,6 +80,7 @@ def test_what_became_of_a_file_survives_as_text() -> None:
     assert tasks.outcome_of(tasks.outcome_text(file), SEEN_AT) == file
 
 
+@pytest.mark.usefixtures("_one_reader")
 def test_lines_of_a_large_file_that_is_refused_at_its_end_are_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landed, "_LINES_PER_BATCH", SLICE)
     monkeypatch.setattr(landed, "_LARGE_BYTES", 0)
