@@ -40,6 +40,12 @@ def place(frame: pl.DataFrame) -> tuple[int, int]:
     return os.getpid(), frame.height
 
 
+def place_once_told(told: Path) -> int:
+    """The process this is done in, once somebody writes to a pipe with a name."""
+    told.open().close()
+    return os.getpid()
+
+
 def fails() -> None:
     """Raises an error that carries more than its text."""
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "not a letter")
@@ -107,9 +113,13 @@ class TestWorkersThatStay:
         assert height == LINES.height
         assert_frame_equal(worker.call(baskets.frequent_itemsets, LINES, 0.5, max_length=2), baskets.frequent_itemsets(LINES, 0.5, max_length=2))
 
-    def test_calls_are_spread_over_the_workers(self) -> None:
-        asked = [worker.begin(place, LINES) for _ in range(worker.count())]
-        assert len({result()[0] for result in asked}) == worker.count()
+    def test_calls_are_spread_over_the_workers(self, tmp_path: Path) -> None:
+        told = tmp_path / "told"
+        os.mkfifo(told)
+        asked = [worker.begin(place_once_told, told) for _ in range(worker.count())]
+        # No call is answered before the last one has begun.
+        with told.open("w"):
+            assert len({result() for result in asked}) == worker.count()
 
     def test_an_error_comes_back_as_it_was_raised(self) -> None:
         with pytest.raises(UnicodeDecodeError, match="not a letter") as raised:
