@@ -297,9 +297,7 @@ def _refresh_month(step: _Step, month: date, checks: Sequence[quality.Check], re
                 row_counts = _store_parts(connection, month, built)
             again = [before] if before in step.origins else []
             results += [
-                quality.run(connection, check, asked, step.settings)
-                for check in checks
-                for asked in [*(again if check.looks_ahead else []), month]
+                quality.run(connection, check, asked, step.settings) for check in checks for asked in [*(again if check.looks_ahead else []), month]
             ]
             if any(result.is_blocking for result in results):
                 raise _MonthBlockedError
