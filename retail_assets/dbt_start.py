@@ -100,7 +100,7 @@ def _started(listener: socket.socket, saved_project: Path, settings: Settings) -
     places = {name: str(target_path(settings)) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
     with listener, suppress(OSError):
         return subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "retail_assets.dbt_start", str(listener.fileno()), saved_project],
+            [sys.executable, "-P", "-m", "retail_assets.dbt_start", str(listener.fileno()), saved_project],
             env={**os.environ, **project, **places, "RETAIL_WAREHOUSE": str(settings.warehouse_path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
             pass_fds=[listener.fileno()],
             # Its end tells the one who waits that this process is gone, however it went.

@@ -132,7 +132,8 @@ def running(settings: Settings, line_count: int) -> Iterator[None]:
     descriptors = [connection.fileno() for connection in theirs]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "retail_assets.worker", *map(str, descriptors)],
+            # -P: what lies in the current folder is no code of ours, whatever it is called.
+            [sys.executable, "-P", "-m", "retail_assets.worker", *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -155,6 +155,15 @@ def test_what_a_worker_leaves_undone_is_done_here(tmp_path: Path) -> None:
     assert [worker.call(place, LINES)[1] for _ in range(worker.count() + 1)] == [LINES.height] * (worker.count() + 1)
 
 
+def test_what_lies_in_the_current_folder_is_not_taken_for_our_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another checkout, say, whose workers speak otherwise, or a file that somebody named like a module of Python's."""
+    for name in ("retail_assets", "pickle"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('loaded from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    with worker.running(Settings(), MANY_LINES):
+        assert worker.call(place, LINES)[0] != os.getpid()
+
+
 def test_few_lines_too_many_and_other_engines_have_no_worker() -> None:
     for line_count in (100, worker.MOST_LINES + 1):
         with worker.running(Settings(), line_count):

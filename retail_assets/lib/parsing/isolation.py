@@ -114,7 +114,7 @@ class SafeReader:
 
     def _start(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None:
-            command = [sys.executable, "-m", "retail_assets.lib.parsing.reader_process"]
+            command = [sys.executable, "-P", "-m", "retail_assets.lib.parsing.reader_process"]
             # What a library says while it dies is of no use to anyone: the reason is told in words of ours.
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
         assert self._process.stdin is not None  # noqa: S101 - pipes, see above
