@@ -177,7 +177,7 @@ def _wait(listener: socket.socket, saved_project: Path) -> int:
 
 
 def _read_project(saved: Path) -> object:
-    """The manifest that dbt saved when it last read the project, which was after the last change of a file.
+    """The manifest that dbt saved when it last read the project, which was after the last change of a file. What a command asks of dbt is loaded.
 
     dbt itself would read all files again in a new home, whose warehouse the profile names, and look for changes in all of them in an old one.
     """
@@ -188,9 +188,9 @@ def _read_project(saved: Path) -> object:
         manifest = Manifest.from_msgpack(saved.read_bytes())
         manifest.build_flat_graph()  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - another version of dbt may have saved it in another way
-        # Whatever is wrong with the project, the command that follows will say it: it reads a project again that could not be read.
-        return dbtRunner().invoke(["--quiet", "parse"]).result
-    return manifest
+        manifest = None
+    # Reads the files where there is no manifest. Whatever is wrong with them, the command that follows will say it: it reads them again.
+    return dbtRunner(manifest=manifest).invoke(["--quiet", "parse"]).result
 
 
 def _end_with_either(connection: socket.socket) -> None:
